@@ -1,0 +1,115 @@
+package camsim
+
+import (
+	"fmt"
+	"net"
+	"net/netip"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// This file is what a camera's address can be beside a server: closed, deaf, or a signpost.
+
+// openRefusing holds an address that nobody listens on: it is bound, so that nobody else takes it,
+// and the kernel answers every SYN by RST.
+func openRefusing(c *Camera) (func(), error) {
+	family, at := unix.AF_INET, c.config.Address
+	var bound unix.Sockaddr = &unix.SockaddrInet4{Port: int(at.Port()), Addr: at.Addr().Unmap().As4()}
+	if at.Addr().Is6() {
+		family = unix.AF_INET6
+		bound = &unix.SockaddrInet6{Port: int(at.Port()), Addr: at.Addr().As16()}
+	}
+	fd, err := unix.Socket(family, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return nil, fmt.Errorf("socket: %w", err)
+	}
+	// As net.Listen does: remains of earlier connections (TIME_WAIT) must not keep a camera from its port.
+	if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1); err != nil {
+		_ = unix.Close(fd)
+		return nil, fmt.Errorf("SO_REUSEADDR: %w", err)
+	}
+	if err := unix.Bind(fd, bound); err != nil {
+		_ = unix.Close(fd)
+		return nil, fmt.Errorf("bind %s: %w", at, err)
+	}
+	if name, err := unix.Getsockname(fd); err == nil {
+		switch name := name.(type) {
+		case *unix.SockaddrInet4:
+			at = netip.AddrPortFrom(at.Addr(), uint16(name.Port))
+		case *unix.SockaddrInet6:
+			at = netip.AddrPortFrom(at.Addr(), uint16(name.Port))
+		}
+	}
+	c.settle(at)
+	return func() { _ = unix.Close(fd) }, nil
+}
+
+// openDeaf opens a listener whose accept queue is full for as long as it lives: the kernel drops every further SYN,
+// as it does for a hung camera (listen(2), with tcp_abort_on_overflow 0).
+func openDeaf(c *Camera) (func(), error) {
+	opened, err := net.Listen("tcp", c.config.Address.String())
+	if err != nil {
+		return nil, err
+	}
+	listener := opened.(*net.TCPListener)
+	shutdown := func() { _ = listener.Close() }
+	c.settle(listener.Addr().(*net.TCPAddr).AddrPort())
+	if err := fillQueue(listener); err != nil {
+		shutdown()
+		return nil, err
+	}
+	return shutdown, nil
+}
+
+// fillQueue shrinks the queue to one connection and puts that one in. Its client side is closed at once: the queue keeps
+// the server side, and no socket is left whose remote end is the camera, which others would count as a connection to it.
+func fillQueue(listener *net.TCPListener) error {
+	raw, err := listener.SyscallConn()
+	if err != nil {
+		return err
+	}
+	var failed error
+	if err := raw.Control(func(fd uintptr) { failed = unix.Listen(int(fd), 0) }); err != nil {
+		return err
+	}
+	if failed != nil {
+		return fmt.Errorf("listen with an empty backlog: %w", failed)
+	}
+	// The queue holds one more than the backlog says; a dial that times out proves that it is full.
+	for range 4 {
+		filler, err := net.DialTimeout("tcp", listener.Addr().String(), 150*time.Millisecond)
+		if err != nil {
+			return nil //nolint:nilerr // the dial that nobody answers is the goal
+		}
+		_ = filler.Close()
+	}
+	return fmt.Errorf("the accept queue of %s does not fill", listener.Addr())
+}
+
+// openRedirecting opens a camera that names another one, which it brings along on the .254 of its /24.
+func openRedirecting(c *Camera) (func(), error) {
+	elsewhere := c.config.Address.Addr().Unmap()
+	if elsewhere.Is4() {
+		quad := elsewhere.As4()
+		last := quad[3]
+		if quad[3] = 254; last == 254 {
+			quad[3] = 253
+		}
+		elsewhere = netip.AddrFrom4(quad)
+	}
+	target, err := Start(Config{Temper: Healthy, Address: netip.AddrPortFrom(elsewhere, 0), Path: c.config.Path})
+	if err != nil {
+		return nil, err
+	}
+	c.elsewhere = target
+	shutdown, err := openScripted(c, script{describe: redirect(target.URL())})
+	if err != nil {
+		target.Close()
+		return nil, err
+	}
+	return func() {
+		shutdown()
+		target.Close()
+	}, nil
+}

@@ -1,0 +1,151 @@
+// Package camsim simulates a subnet of network cameras on loopback, each a real RTSP server with a temper of its own,
+// and counts what clients do to them. It shares no code with the rest of camwarden: it is the independent witness of the tests.
+package camsim
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"net/url"
+	"sync"
+	"time"
+)
+
+// Config is one simulated camera. Only Temper is required.
+type Config struct {
+	Name    string         // for tables and counts; the address when empty
+	Address netip.AddrPort // on 127.0.0.0/8 or ::1; port 0 takes a free one; the zero value draws an address of its own (DrawSubnet)
+	Temper  Temper
+	Path    string // of the stream, with leading slash; default /stream1
+
+	Username, Password string // set: every DESCRIBE and SETUP must log in (required for Digest and Basic)
+
+	Delay   time.Duration // what it delays is said by the temper: an answer, the first key frame, the time between two RTCP packets
+	GOP     time.Duration // from key frame to key frame; default 1 s, LongGOP 30 s; at most 60 s
+	Slots   int           // sessions at once; 0 is no limit, except for the tempers with slots: 2
+	Full    Full          // what the session after the last slot gets; default RefuseSetup
+	Linger  time.Duration // how long a session that ended without TEARDOWN keeps its slot; LingeringSlots: default 10 s
+	Picture int           // 0 to 3: which of four pictures the camera sees (red, lime, blue, yellow bar on top)
+}
+
+// Full is how a camera with no free slot says so.
+type Full string
+
+// The two ways seen in the field.
+const (
+	RefuseSetup Full = "453"   // "453 Not Enough Bandwidth" at SETUP
+	CloseAtPlay Full = "close" // SETUP is granted, PLAY is answered by FIN (Tapo)
+)
+
+// Camera is one running simulated camera. Its methods may be called from several goroutines.
+type Camera struct {
+	config Config
+	tally  tally
+	slots  slots
+
+	ctx  context.Context // ends at Close: everything that waits inside a conversation waits for it too
+	stop context.CancelFunc
+	wg   sync.WaitGroup
+
+	shutdown  func()  // ends what holds the address
+	elsewhere *Camera // where a redirecting camera sends its clients
+	close     sync.Once
+}
+
+// Start brings a camera to life. It listens (or refuses to) when Start returns.
+func Start(config Config) (*Camera, error) {
+	row, known := behaviourOf(config.Temper)
+	if !known {
+		return nil, fmt.Errorf("camsim: unknown temper %q", config.Temper)
+	}
+	config, err := row.complete(config)
+	if err != nil {
+		return nil, fmt.Errorf("camsim: camera %s: %w", config.Name, err)
+	}
+	c := &Camera{config: config}
+	c.slots = slots{limit: config.Slots, linger: config.Linger}
+	c.ctx, c.stop = context.WithCancel(context.Background())
+	c.shutdown, err = row.open(c)
+	if err != nil {
+		c.stop()
+		return nil, fmt.Errorf("camsim: camera %s (%s): %w", config.Name, config.Temper, err)
+	}
+	return c, nil
+}
+
+// settle notes the real address; the openers of the tempers call it before the first client is let in.
+func (c *Camera) settle(at netip.AddrPort) {
+	c.config.Address = at
+	if c.config.Name == "" {
+		c.config.Name = at.String()
+	}
+}
+
+// Close ends the camera: every connection is cut, the port is free, no goroutine is left when it returns.
+// Further calls do nothing.
+func (c *Camera) Close() {
+	c.close.Do(func() {
+		c.stop()
+		c.shutdown()
+		c.wg.Wait()
+	})
+}
+
+// Name returns the configured name, or the address.
+func (c *Camera) Name() string { return c.config.Name }
+
+// Address returns where the camera is (or would be), with the real port.
+func (c *Camera) Address() netip.AddrPort { return c.config.Address }
+
+// Temper returns what kind of camera it is.
+func (c *Camera) Temper() Temper { return c.config.Temper }
+
+// Config returns the configuration with every default filled in.
+func (c *Camera) Config() Config { return c.config }
+
+// Elsewhere returns the address a redirecting camera names; the zero AddrPort for any other temper.
+func (c *Camera) Elsewhere() netip.AddrPort {
+	if c.elsewhere == nil {
+		return netip.AddrPort{}
+	}
+	return c.elsewhere.Address()
+}
+
+// URL returns the rtsp:// URL of the stream, without credentials.
+func (c *Camera) URL() string {
+	return "rtsp://" + c.config.Address.String() + c.config.Path
+}
+
+// LoginURL returns the URL with the percent-encoded credentials of the camera in it, if it has any.
+func (c *Camera) LoginURL() string {
+	if c.config.Username == "" {
+		return c.URL()
+	}
+	user := url.UserPassword(c.config.Username, c.config.Password)
+	return "rtsp://" + user.String() + "@" + c.config.Address.String() + c.config.Path
+}
+
+// Counts returns what has happened at this camera so far.
+func (c *Camera) Counts() Counts {
+	counts := c.tally.read()
+	counts.Slots = c.slots.held()
+	if c.elsewhere != nil {
+		counts.Followed = c.elsewhere.Counts().ConnectionsTotal
+	}
+	return counts
+}
+
+// wait sleeps for d, or until the camera is closed; it says whether the camera is still there.
+func (c *Camera) wait(d time.Duration) bool {
+	if d <= 0 {
+		return c.ctx.Err() == nil
+	}
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-c.ctx.Done():
+		return false
+	}
+}

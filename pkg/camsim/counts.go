@@ -1,0 +1,157 @@
+package camsim
+
+import (
+	"encoding/json"
+	"net"
+	"net/http"
+	"sync"
+
+	"github.com/bluenviron/gortsplib/v5/pkg/base"
+)
+
+// Counts is what a camera has seen. A connection counts from its accept until the camera has noticed its end.
+type Counts struct {
+	Connections      int `json:"connections"`       // open now
+	ConnectionsMost  int `json:"connections_most"`  // open at once, at most
+	ConnectionsTotal int `json:"connections_total"` // accepted ever
+
+	Sessions      int `json:"sessions"`       // between a granted SETUP and the end of the session, now
+	SessionsMost  int `json:"sessions_most"`  // at once, at most
+	SessionsTotal int `json:"sessions_total"` // ever
+	Slots         int `json:"slots"`          // taken now: sessions, and those that linger after an abrupt end
+	Turned        int `json:"turned_away"`    // sessions refused because no slot was free
+
+	Logins       int `json:"logins"`        // connections on which credentials were accepted
+	LoginsFailed int `json:"logins_failed"` // requests whose credentials were refused
+	Challenges   int `json:"challenges"`    // requests without credentials answered by 401
+
+	Requests  int `json:"requests"` // of any method
+	Options   int `json:"options"`
+	Describes int `json:"describes"`
+	Setups    int `json:"setups"`
+	Plays     int `json:"plays"`
+	Teardowns int `json:"teardowns"`
+
+	Followed int `json:"followed"` // connections at the address a redirecting camera named
+}
+
+// tally is a Counts that many conversations write to.
+type tally struct {
+	mu     sync.Mutex
+	counts Counts
+}
+
+func (t *tally) read() Counts {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.counts
+}
+
+func (t *tally) add(change func(*Counts)) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	change(&t.counts)
+}
+
+func (t *tally) connected() {
+	t.add(func(c *Counts) {
+		c.Connections++
+		c.ConnectionsTotal++
+		c.ConnectionsMost = max(c.ConnectionsMost, c.Connections)
+	})
+}
+
+func (t *tally) disconnected() { t.add(func(c *Counts) { c.Connections-- }) }
+
+func (t *tally) sessionBegan() {
+	t.add(func(c *Counts) {
+		c.Sessions++
+		c.SessionsTotal++
+		c.SessionsMost = max(c.SessionsMost, c.Sessions)
+	})
+}
+
+func (t *tally) sessionEnded() { t.add(func(c *Counts) { c.Sessions-- }) }
+
+func (t *tally) requested(method base.Method) {
+	t.add(func(c *Counts) {
+		c.Requests++
+		switch method {
+		case base.Options:
+			c.Options++
+		case base.Describe:
+			c.Describes++
+		case base.Setup:
+			c.Setups++
+		case base.Play:
+			c.Plays++
+		case base.Teardown:
+			c.Teardowns++
+		}
+	})
+}
+
+// countingListener counts the connections of a listener, from accept to close.
+type countingListener struct {
+	net.Listener
+	opened, closed func()
+}
+
+// Accept waits for a connection and counts it.
+func (l countingListener) Accept() (net.Conn, error) {
+	conn, err := l.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	l.opened()
+	return &countedConn{Conn: conn, closed: l.closed}, nil
+}
+
+type countedConn struct {
+	net.Conn
+	once   sync.Once
+	closed func()
+}
+
+// Close closes the connection and counts that once.
+func (c *countedConn) Close() error {
+	err := c.Conn.Close()
+	c.once.Do(c.closed)
+	return err
+}
+
+// abort closes the connection with RST instead of FIN.
+func (c *countedConn) abort() {
+	if tcp, ok := c.Conn.(*net.TCPConn); ok {
+		_ = tcp.SetLinger(0)
+	}
+	_ = c.Close()
+}
+
+// Report is one camera with its counts, as CountsHandler shows it.
+type Report struct {
+	Camera  string `json:"camera"`
+	Address string `json:"address"`
+	URL     string `json:"url"`
+	Temper  Temper `json:"temper"`
+	Counts  Counts `json:"counts"`
+}
+
+// Report returns the camera's present counts with its name.
+func (c *Camera) Report() Report {
+	return Report{Camera: c.Name(), Address: c.Address().String(), URL: c.URL(), Temper: c.Temper(), Counts: c.Counts()}
+}
+
+// CountsHandler serves GET /counts: a JSON list of Report, one per camera in the given order.
+func CountsHandler(cameras []*Camera) http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /counts", func(w http.ResponseWriter, _ *http.Request) {
+		reports := make([]Report, 0, len(cameras))
+		for _, camera := range cameras {
+			reports = append(reports, camera.Report())
+		}
+		w.Header().Set("Content-Type", "application/json")
+		_ = json.NewEncoder(w).Encode(reports)
+	})
+	return mux
+}

@@ -1,0 +1,214 @@
+package camsim
+
+import (
+	"context"
+	"errors"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/bluenviron/gortsplib/v5"
+	"github.com/bluenviron/gortsplib/v5/pkg/auth"
+	"github.com/bluenviron/gortsplib/v5/pkg/base"
+	"github.com/bluenviron/gortsplib/v5/pkg/liberrors"
+)
+
+// manners is in what a good server may differ from a healthy one and still be good.
+type manners struct {
+	login   []auth.VerifyMethod // nil: both basic and digest are offered, where there is a log-in at all
+	slow    bool                // every answer takes Delay
+	late    bool                // the first key frame comes Delay after PLAY
+	running bool                // key frames follow the clock of the camera, not that of the session
+}
+
+// good opens a camera that is gortsplib's server with these manners.
+func good(manners manners) opener {
+	return func(c *Camera) (func(), error) { return openGood(c, manners) }
+}
+
+// goodServer is a camera that behaves. Its On methods are called by gortsplib from the goroutines of connections and sessions.
+type goodServer struct {
+	c       *Camera
+	manners manners
+	film    *film
+	sdp     []byte
+	began   time.Time
+	server  *gortsplib.Server
+}
+
+func openGood(c *Camera, manners manners) (func(), error) {
+	film, err := loadFilm()
+	if err != nil {
+		return nil, err
+	}
+	sdp, err := film.description().Marshal()
+	if err != nil {
+		return nil, err
+	}
+	g := &goodServer{c: c, manners: manners, film: film, sdp: sdp, began: time.Now()}
+	g.server = &gortsplib.Server{
+		Handler:     g,
+		RTSPAddress: c.config.Address.String(),
+		AuthMethods: manners.login,
+		Listen: func(network, address string) (net.Listener, error) {
+			listener, err := net.Listen(network, address)
+			if err != nil {
+				return nil, err
+			}
+			c.settle(listener.Addr().(*net.TCPAddr).AddrPort())
+			return countingListener{listener, c.tally.connected, c.tally.disconnected}, nil
+		},
+	}
+	if err := g.server.Start(); err != nil {
+		return nil, err
+	}
+	return g.server.Close, nil
+}
+
+// goodSession is what a session of gortsplib's carries for us.
+type goodSession struct {
+	stream *gortsplib.ServerStream
+	ctx    context.Context
+	stop   context.CancelFunc
+	start  sync.Once
+	slot   bool
+}
+
+// OnRequest counts, and takes its time where the temper says so.
+func (g *goodServer) OnRequest(_ *gortsplib.ServerConn, req *base.Request) {
+	g.c.tally.requested(req.Method)
+	if g.manners.slow {
+		g.c.wait(g.c.config.Delay)
+	}
+}
+
+// OnDescribe answers with the description of the one stream.
+func (g *goodServer) OnDescribe(ctx *gortsplib.ServerHandlerOnDescribeCtx) (*base.Response, *gortsplib.ServerStream, error) {
+	if res, err := g.admit(ctx.Conn, ctx.Request, ctx.Path, ctx.Query); res != nil {
+		return res, nil, err
+	}
+	return &base.Response{StatusCode: base.StatusOK, Body: g.sdp}, nil, nil
+}
+
+// admit returns nil for a request that may go on, else the answer that ends it.
+func (g *goodServer) admit(conn *gortsplib.ServerConn, req *base.Request, path, query string) (*base.Response, error) {
+	config := g.c.config
+	if config.Username != "" {
+		if !conn.VerifyCredentials(req, config.Username, config.Password) {
+			g.c.tally.denied(req)
+			return &base.Response{StatusCode: base.StatusUnauthorized}, liberrors.ErrServerAuth{}
+		}
+		if conn.UserData() == nil {
+			conn.SetUserData("logged in")
+			g.c.tally.add(func(c *Counts) { c.Logins++ })
+		}
+	}
+	if query != "" {
+		path += "?" + query
+	}
+	if path != config.Path {
+		return &base.Response{StatusCode: base.StatusNotFound}, nil
+	}
+	return nil, nil
+}
+
+// OnSetup opens a stream for this session alone, so that each client has its own first frame.
+func (g *goodServer) OnSetup(ctx *gortsplib.ServerHandlerOnSetupCtx) (*base.Response, *gortsplib.ServerStream, error) {
+	if res, err := g.admit(ctx.Conn, ctx.Request, ctx.Path, ctx.Query); res != nil {
+		return res, nil, err
+	}
+	if known, ok := ctx.Session.UserData().(*goodSession); ok {
+		return &base.Response{StatusCode: base.StatusOK}, known.stream, nil
+	}
+	session := &goodSession{stream: &gortsplib.ServerStream{Server: g.server, Desc: g.film.description()}}
+	if err := session.stream.Initialize(); err != nil {
+		return &base.Response{StatusCode: base.StatusInternalServerError}, nil, err
+	}
+	if g.c.config.Full == RefuseSetup {
+		if session.slot = g.c.slots.take(); !session.slot {
+			g.c.tally.add(func(c *Counts) { c.Turned++ })
+			return &base.Response{StatusCode: base.StatusNotEnoughBandwidth}, nil, nil
+		}
+	}
+	session.ctx, session.stop = context.WithCancel(g.c.ctx)
+	ctx.Session.SetUserData(session)
+	g.c.tally.sessionBegan()
+	return &base.Response{StatusCode: base.StatusOK}, session.stream, nil
+}
+
+// OnPlay grants PLAY, or closes the connection when the slots are counted here and none is free.
+func (g *goodServer) OnPlay(ctx *gortsplib.ServerHandlerOnPlayCtx) (*base.Response, error) {
+	session, ok := ctx.Session.UserData().(*goodSession)
+	if !ok {
+		return &base.Response{StatusCode: base.StatusSessionNotFound}, nil
+	}
+	if !session.slot {
+		if session.slot = g.c.slots.take(); !session.slot {
+			g.c.tally.add(func(c *Counts) { c.Turned++ })
+			_ = ctx.Conn.NetConn().Close() // the library can only answer; a Tapo does not
+			return &base.Response{StatusCode: base.StatusNotEnoughBandwidth}, errors.New("no slot is free")
+		}
+	}
+	return &base.Response{StatusCode: base.StatusOK}, nil
+}
+
+// OnResponse starts the video when PLAY has been granted: not in OnPlay, because what is written before
+// the library has made the session a reader of its stream is lost, and that would be the key frame.
+func (g *goodServer) OnResponse(conn *gortsplib.ServerConn, _ *base.Response) {
+	running := conn.Session()
+	if running == nil || running.State() != gortsplib.ServerSessionStatePlay {
+		return
+	}
+	if session, ok := running.UserData().(*goodSession); ok {
+		session.start.Do(func() { g.c.wg.Go(func() { g.play(session) }) })
+	}
+}
+
+// OnSessionClose gives the slot back.
+func (g *goodServer) OnSessionClose(ctx *gortsplib.ServerHandlerOnSessionCloseCtx) {
+	session, ok := ctx.Session.UserData().(*goodSession)
+	if !ok {
+		return
+	}
+	session.stop()
+	session.stream.Close()
+	if session.slot {
+		var tornDown liberrors.ErrServerSessionTornDown
+		g.c.slots.release(errors.As(ctx.Error, &tornDown))
+	}
+	g.c.tally.sessionEnded()
+}
+
+// OnStreamWriteError keeps the library from logging: a client that hung up is no news here.
+func (g *goodServer) OnStreamWriteError(*gortsplib.ServerHandlerOnStreamWriteErrorCtx) {}
+
+// play sends the video of one session until it ends.
+func (g *goodServer) play(session *goodSession) {
+	var wait time.Duration
+	switch gop := g.c.config.GOP; {
+	case g.manners.late:
+		wait = g.c.config.Delay
+	case g.manners.running:
+		wait = gop - time.Since(g.began)%gop
+	}
+	packets, err := newPacketizer()
+	if err != nil {
+		return
+	}
+	feed := g.film.newFeed(g.c.config.Picture, g.c.config.GOP, wait)
+	media := session.stream.Desc.Medias[0]
+	tick := time.NewTicker(frameTime)
+	defer tick.Stop()
+	for n := 0; ; n++ {
+		for _, packet := range packets.pack(g.film.accessUnit(feed.at(n)), n) {
+			if session.stream.WritePacketRTP(media, packet) != nil {
+				return
+			}
+		}
+		select {
+		case <-tick.C:
+		case <-session.ctx.Done():
+			return
+		}
+	}
+}
