@@ -1,0 +1,136 @@
+// Package proc reads the process table and the TCP connections of this host, says who a process is, and ends one safely.
+package proc
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// mount is where Linux keeps the process table of the running kernel.
+const mount = "/proc"
+
+// FS is a process table: everything in this package that reads files reads them under Root.
+// The zero FS reads the real one. A Root elsewhere is a picture of a process table: it can be read, and nothing in it can be killed.
+type FS struct{ Root string }
+
+// Default returns the process table of the running kernel, "/proc".
+func Default() FS { return FS{Root: mount} }
+
+func (f FS) root() string {
+	if f.Root == "" {
+		return mount
+	}
+	return f.Root
+}
+
+// real says whether the pids of f are those that system calls understand.
+func (f FS) real() bool { return filepath.Clean(f.root()) == mount }
+
+func (f FS) path(pid int, names ...string) string {
+	return filepath.Join(append([]string{f.root(), strconv.Itoa(pid)}, names...)...)
+}
+
+// vanished gives one face to the two ways in which a process disappears under a reader:
+// ENOENT before its file was open and ESRCH after (man 5 proc). Both match fs.ErrNotExist.
+func vanished(pid int, err error) error {
+	if errors.Is(err, unix.ESRCH) {
+		return fmt.Errorf("process %d ended while it was read: %w", pid, fs.ErrNotExist)
+	}
+	return err
+}
+
+func (f FS) read(pid int, name string) ([]byte, error) {
+	data, err := os.ReadFile(f.path(pid, name))
+	if err != nil {
+		return nil, vanished(pid, err)
+	}
+	return data, nil
+}
+
+// pids lists the processes in ascending order.
+func (f FS) pids() ([]int, error) {
+	names, err := list(f.root())
+	if err != nil {
+		return nil, fmt.Errorf("process table: %w", err)
+	}
+	pids := numbers(names)
+	slices.Sort(pids)
+	return pids, nil
+}
+
+// list names the entries of a directory, without asking for the status of each entry.
+func list(path string) ([]string, error) {
+	dir, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer dir.Close()
+	return dir.Readdirnames(-1)
+}
+
+func numbers(names []string) []int {
+	found := make([]int, 0, len(names))
+	for _, name := range names {
+		// Names with a sign or a leading zero are not process directories.
+		if n, err := strconv.Atoi(name); err == nil && n > 0 && strconv.Itoa(n) == name {
+			found = append(found, n)
+		}
+	}
+	return found
+}
+
+// All returns every process there is, by ascending pid. Those that end while the table is read are left out.
+// When some could not be read although they are there, the others are returned together with an error that counts them:
+// such a list is not complete. Processes that the kernel hides from this user (hidepid, man 5 proc) leave no trace here.
+func (f FS) All(ctx context.Context) ([]Stat, error) {
+	pids, err := f.pids()
+	if err != nil {
+		return nil, err
+	}
+	stats := make([]Stat, 0, len(pids))
+	var failed int
+	var first error
+	for _, pid := range pids {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		stat, err := f.Stat(pid)
+		switch {
+		case err == nil:
+			stats = append(stats, stat)
+		case errors.Is(err, fs.ErrNotExist):
+		default:
+			failed++
+			if first == nil {
+				first = err
+			}
+		}
+	}
+	if failed > 0 {
+		return stats, fmt.Errorf("%d of %d processes could not be read, first: %w", failed, len(pids), first)
+	}
+	return stats, nil
+}
+
+// BootID returns the kernel's random name for this boot (man 4 random).
+// It tells a pid of now from the same pid before a restart of the machine.
+func (f FS) BootID() (string, error) {
+	data, err := os.ReadFile(filepath.Join(f.root(), "sys/kernel/random/boot_id"))
+	if err != nil {
+		return "", fmt.Errorf("boot id: %w", err)
+	}
+	id := strings.TrimSpace(string(data))
+	if id == "" {
+		return "", fmt.Errorf("boot id: %s/sys/kernel/random/boot_id is empty", f.root())
+	}
+	return id, nil
+}
