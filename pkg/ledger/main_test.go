@@ -1,0 +1,190 @@
+package ledger_test
+
+import (
+	"bufio"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/camwarden/camwarden/pkg/fault"
+	"github.com/camwarden/camwarden/pkg/ledger"
+	"github.com/camwarden/camwarden/pkg/proc"
+)
+
+const roleVariable = "CAMWARDEN_LEDGER_TEST_ROLE"
+
+// The test binary is also every other process these tests need: another camwarden that writes, locks, hangs, is killed.
+func TestMain(m *testing.M) {
+	if role := os.Getenv(roleVariable); role != "" {
+		os.Exit(play(role, os.Args[1:]))
+	}
+	os.Exit(m.Run())
+}
+
+func play(role string, args []string) int {
+	roles := map[string]func([]string) error{
+		"lease": playLease, "lock": playLock, "writer": playWriter, "count": playCount, "open": playOpen, "sleep": playSleep,
+	}
+	if err := roles[role](args); err != nil {
+		say(map[string]any{"error": fault.From(err, "", "")})
+		return 1
+	}
+	return 0
+}
+
+// other is another process of this test binary. What it says comes line by line as JSON; closing its stdin lets it go on.
+type other struct {
+	t     *testing.T
+	cmd   *exec.Cmd
+	stdin io.WriteCloser
+	lines *bufio.Scanner
+}
+
+type saying struct {
+	ID    string       `json:"id"`
+	PID   int          `json:"pid"`
+	State string       `json:"state"`
+	Error *fault.Error `json:"error"`
+	Torn  []string     `json:"torn"`
+	Count int          `json:"count"`
+}
+
+func say(v any) {
+	line, _ := json.Marshal(v)
+	fmt.Println(string(line))
+}
+
+func start(t *testing.T, role string, args ...string) *other {
+	return startAs(t, os.Geteuid(), role, args...)
+}
+
+func startAs(t *testing.T, uid int, role string, args ...string) *other {
+	t.Helper()
+	cmd := exec.Command("/proc/self/exe", args...)
+	cmd.Env = append(os.Environ(), roleVariable+"="+role)
+	cmd.Dir = "/"
+	cmd.Stderr = os.Stderr
+	if uid != os.Geteuid() {
+		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(uid), Gid: uint32(uid)}}
+	}
+	stdin, err := cmd.StdinPipe()
+	check(t, err)
+	stdout, err := cmd.StdoutPipe()
+	check(t, err)
+	check(t, cmd.Start())
+	o := &other{t: t, cmd: cmd, stdin: stdin, lines: bufio.NewScanner(stdout)}
+	t.Cleanup(o.kill)
+	return o
+}
+
+func (o *other) hear() saying {
+	o.t.Helper()
+	if !o.lines.Scan() {
+		o.t.Fatalf("the other process ended without a word: %v", o.lines.Err())
+	}
+	var s saying
+	check(o.t, json.Unmarshal(o.lines.Bytes(), &s))
+	return s
+}
+
+func (o *other) signal(s syscall.Signal) { check(o.t, o.cmd.Process.Signal(s)) }
+
+func (o *other) kill() {
+	_ = o.cmd.Process.Kill()
+	_ = o.cmd.Wait()
+}
+
+// stop sends SIGSTOP and waits until the kernel shows it.
+func (o *other) stop() {
+	o.t.Helper()
+	o.signal(syscall.SIGSTOP)
+	eventually(o.t, "the process is stopped", func() bool {
+		stat, err := proc.Default().Stat(o.cmd.Process.Pid)
+		return err == nil && stat.State == 'T'
+	})
+}
+
+func eventually(t *testing.T, what string, true_ func() bool) {
+	t.Helper()
+	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(2 * time.Millisecond) {
+		if true_() {
+			return
+		}
+	}
+	t.Fatalf("never came true: %s", what)
+}
+
+func check(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func open(t *testing.T, base string) *ledger.Ledger {
+	t.Helper()
+	l, err := ledger.Open(dirsIn(base), proc.Default(), "run-"+strconv.Itoa(os.Getpid()))
+	check(t, err)
+	return l
+}
+
+func dirsIn(base string) ledger.Dirs {
+	return ledger.Dirs{Runtime: filepath.Join(base, "run"), State: filepath.Join(base, "state")}
+}
+
+func openIn(base string) (*ledger.Ledger, error) {
+	return ledger.Open(dirsIn(base), proc.Default(), "run-"+strconv.Itoa(os.Getpid()))
+}
+
+// read returns the leases and demands that nothing is torn.
+func read(t *testing.T, l *ledger.Ledger) []ledger.Lease {
+	t.Helper()
+	leases, torn, err := l.Read()
+	check(t, err)
+	if len(torn) > 0 {
+		t.Fatalf("torn: %v", torn)
+	}
+	return leases
+}
+
+// files lists everything under base, as paths relative to it.
+func files(t *testing.T, base string) string {
+	t.Helper()
+	var all []string
+	check(t, filepath.WalkDir(base, func(path string, entry os.DirEntry, err error) error {
+		if err == nil && !entry.IsDir() {
+			all = append(all, strings.TrimPrefix(path, base+"/"))
+		}
+		return err
+	}))
+	return strings.Join(all, "\n")
+}
+
+// localWithHint demands that an error is one that a user can act on.
+func localWithHint(t *testing.T, err error, words ...string) {
+	t.Helper()
+	var f *fault.Error
+	if !errors.As(err, &f) {
+		t.Fatalf("not a *fault.Error: %v", err)
+	}
+	if f.Class != fault.Local || f.Hint == "" {
+		t.Fatalf("class %q, hint %q; want local and a hint", f.Class, f.Hint)
+	}
+	for _, word := range words {
+		if !strings.Contains(f.Message, word) {
+			t.Errorf("message %q does not say %q", f.Message, word)
+		}
+	}
+}
+
+// wait returns when stdin ends: the test says so, or is gone.
+func wait() { _, _ = io.Copy(io.Discard, os.Stdin) }
