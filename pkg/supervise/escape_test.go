@@ -1,0 +1,199 @@
+package supervise
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strconv"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/camwarden/camwarden/pkg/ledger"
+	"github.com/camwarden/camwarden/pkg/proc"
+)
+
+func itoa(n int) string { return strconv.Itoa(n) }
+
+func TestLadderAGrandchildThatLeftTheSessionIsFoundByItsMark(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	ended := s.begin(s.shell(`setsid sleep 300 & echo $! > $DIR/escapee; until [ -e $DIR/go ]; do sleep 0.01; done`))
+	escapee := s.pid("escapee")
+	touch(t, s.dir+"/go")
+	e := <-ended
+	s.wantKind(e, Exited)
+	if e.Stragglers != 1 || e.Err != nil || e.Duration > 20*time.Second {
+		t.Errorf("%+v", e)
+	}
+	s.wantGone(escapee)
+	s.wantClean()
+}
+
+func TestLadderAnOrphanAndAFamilyInOtherSessionsAreFound(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	// "orphan": forked twice, its parent is gone at once. "father" lives in his own session and has a "son" in a third one,
+	// and both are deaf. The child itself hangs.
+	spec := s.shell(`
+		(setsid sh -c 'sleep 300 & echo $! > $DIR/orphan' &)
+		setsid sh -c 'trap "" TERM HUP; echo $$ > $DIR/father; setsid sh -c "trap \"\" TERM HUP; echo \$\$ > $DIR/son; sleep 300; :" & wait; sleep 300' &
+		trap "" TERM; while :; do sleep 1; done`)
+	spec.Limit, spec.Grace = 3*time.Second, 50*time.Millisecond
+	ended := s.begin(spec)
+	all := []proc.Identity{s.pid("orphan"), s.pid("father"), s.pid("son")}
+	e := <-ended
+	s.wantKind(e, Expired)
+	if e.Stragglers < 3 || e.Err != nil {
+		t.Errorf("%+v", e)
+	}
+	s.wantGone(all...)
+	s.wantClean()
+}
+
+func TestChildrenOfOthersAreLeftAlone(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	// Ours, too, but not under supervision: one in our group, one in a session of its own, one that carries another mark.
+	other := s.lease()
+	var spared []*exec.Cmd
+	for _, setsid := range []bool{false, true, true} {
+		cmd := exec.Command("sleep", "300")
+		cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: setsid}
+		if len(spared) == 2 {
+			cmd.Env = append(os.Environ(), ledger.MarkVariable+"="+other.Lease().Mark().String())
+		}
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		spared = append(spared, cmd)
+	}
+	for range 5 {
+		if e := s.Run(t.Context(), s.shell(`setsid sleep 300 & sleep 300 & sleep 0.05`)); e.Kind != Exited || e.Stragglers != 2 {
+			t.Errorf("%+v", e)
+		}
+	}
+	for _, cmd := range spared {
+		if id, err := proc.Default().Stat(cmd.Process.Pid); err != nil || id.Dead() {
+			t.Errorf("%+v, %v", id, err)
+		}
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+		if status := cmd.ProcessState.Sys().(syscall.WaitStatus); !status.Signaled() {
+			t.Errorf("its status was stolen: %v", cmd.ProcessState)
+		}
+	}
+}
+
+func TestAStrangerOnThePipeDelaysTheEndingAndNoMore(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	ended := s.begin(s.shell(`setsid env -i sleep 300 & echo $! > $DIR/stranger; echo kept; until [ -e $DIR/go ]; do sleep 0.01; done`))
+	stranger := s.pid("stranger")
+	eventually(t, "it has thrown away its mark", func() bool {
+		arguments, err := proc.Default().Cmdline(stranger.PID)
+		return err == nil && slices.Equal(arguments, []string{"sleep", "300"})
+	})
+	touch(t, s.dir+"/go")
+	e := <-ended
+	s.wantKind(e, Exited)
+	if e.Err == nil || string(e.Stdout) != "kept\n" || e.Duration > 20*time.Second {
+		t.Errorf("%+v", e)
+	}
+	if presence, _ := proc.Default().Look(stranger); presence != proc.Running {
+		t.Errorf("a process without proof was touched: %s", presence)
+	}
+	if err := unix.Kill(stranger.PID, unix.SIGKILL); err != nil { // our own child by now
+		t.Error(err)
+	}
+	if _, err := unix.Wait4(stranger.PID, nil, 0, nil); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestOurOwnKillEndsTheChildrenAndLeavesTheirLeases(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	cmd := exec.Command(self, dir)
+	cmd.Env = append(os.Environ(), roleVariable+"=parent")
+	cmd.Stderr = os.Stderr
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	var children []proc.Identity
+	for i := range 5 {
+		children = append(children, readPID(t, filepath.Join(dir, "pid"+itoa(i))))
+	}
+	book, err := ledger.Open(dirs(dir), proc.Default(), "test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the leases name the children", func() bool {
+		leases, _, _ := book.Read()
+		return !slices.ContainsFunc(leases, func(l ledger.Lease) bool { return l.Child.IsZero() })
+	})
+	if err := cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	_ = cmd.Wait()
+	for _, child := range children {
+		eventually(t, child.String()+" is dead", func() bool {
+			presence, _ := proc.Default().Look(child)
+			return presence == proc.Gone || presence == proc.Zombie
+		})
+	}
+	leases, torn, err := book.Read()
+	if err != nil || len(torn) > 0 || len(leases) != 5 {
+		t.Fatalf("%d leases, torn %v, %v", len(leases), torn, err)
+	}
+	for _, lease := range leases {
+		if !slices.Contains(children, lease.Child) || book.Standing(lease) != ledger.DeadOwner {
+			t.Errorf("%+v is %s", lease, book.Standing(lease))
+		}
+	}
+}
+
+func TestThreadsThatEndTakeNoChildWithThem(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	const children, threads = 200, 400
+	endings := make(chan Ending, children)
+	for range children {
+		spec := s.shell("echo >> $DIR/up; exec sleep 300")
+		spec.Limit = 10 * time.Minute
+		go func() { endings <- s.Run(t.Context(), spec) }()
+	}
+	eventually(t, "all children are up", func() bool {
+		info, err := os.Stat(s.dir + "/up")
+		return err == nil && info.Size() == children
+	})
+	var exits sync.WaitGroup
+	for range threads {
+		exits.Go(runtime.LockOSThread) // and never unlocks: the thread ends with its goroutine
+	}
+	exits.Wait()
+	select {
+	case e := <-endings:
+		t.Errorf("a child ended: %+v", e)
+	case <-time.After(300 * time.Millisecond):
+	}
+	s.Hurry()
+	for range children {
+		if e := <-endings; e.Kind != Cancelled {
+			t.Errorf("%+v", e)
+		}
+	}
+	s.wantClean()
+}
+
+func touch(t *testing.T, path string) {
+	t.Helper()
+	if err := os.WriteFile(path, nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
