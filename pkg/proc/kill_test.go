@@ -65,6 +65,7 @@ func TestAStoppedProcessEndsByKill(t *testing.T) {
 	if err := cmd.Process.Signal(syscall.SIGSTOP); err != nil {
 		t.Fatal(err)
 	}
+	eventually(t, "state T", func() bool { stat, _ := Default().Stat(id.PID); return stat.State == 'T' })
 	result, err := Default().Kill(context.Background(), id, 50*time.Millisecond, kindBound)
 	if err != nil || result.Outcome != Ended || result.Signal != unix.SIGKILL {
 		t.Fatalf("%+v, %v", result, err)

@@ -76,7 +76,7 @@ func TestTheMarkedAreFoundByTheirEnvironment(t *testing.T) {
 func TestProcessesThatCannotBeAskedForAMarkAreCounted(t *testing.T) {
 	t.Parallel()
 	needRoot(t, "asks as another user")
-	variable := "PROC_TEST_MARK_" + strconv.Itoa(os.Getpid())
+	variable := "PROC_TEST_ASKED_" + strconv.Itoa(os.Getpid())
 	cmd := cast(t, "wait", nil)
 	cmd.Env = append(cmd.Env, variable+"=x")
 	started(t, cmd)
