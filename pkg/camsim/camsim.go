@@ -25,6 +25,7 @@ type Config struct {
 	Slots   int           // sessions at once; 0 is no limit, except for the tempers with slots: 2
 	Full    Full          // what the session after the last slot gets; default RefuseSetup
 	Linger  time.Duration // how long a session that ended without TEARDOWN keeps its slot; LingeringSlots: default 10 s
+	UDP     bool          // the tempers that give a picture also send it over UDP, from a free pair of ports
 	Picture int           // 0 to 3: which of four pictures the camera sees (red, lime, blue, yellow bar on top)
 }
 

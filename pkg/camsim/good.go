@@ -3,7 +3,9 @@ package camsim
 import (
 	"context"
 	"errors"
+	"math/rand/v2"
 	"net"
+	"net/netip"
 	"sync"
 	"time"
 
@@ -46,10 +48,25 @@ func openGood(c *Camera, manners manners) (func(), error) {
 		return nil, err
 	}
 	g := &goodServer{c: c, manners: manners, film: film, sdp: sdp, began: time.Now()}
-	g.server = &gortsplib.Server{
+	for attempt := 1; ; attempt++ {
+		g.server = g.build()
+		err := g.server.Start()
+		if err == nil {
+			return g.server.Close, nil
+		}
+		if !c.config.UDP || attempt == 5 { // a drawn pair of ports may be taken
+			return nil, err
+		}
+	}
+}
+
+// build returns the library's server for the camera, not yet started.
+func (g *goodServer) build() *gortsplib.Server {
+	c := g.c
+	server := &gortsplib.Server{
 		Handler:     g,
 		RTSPAddress: c.config.Address.String(),
-		AuthMethods: manners.login,
+		AuthMethods: g.manners.login,
 		Listen: func(network, address string) (net.Listener, error) {
 			listener, err := net.Listen(network, address)
 			if err != nil {
@@ -59,10 +76,13 @@ func openGood(c *Camera, manners manners) (func(), error) {
 			return countingListener{listener, c.tally.connected, c.tally.disconnected}, nil
 		},
 	}
-	if err := g.server.Start(); err != nil {
-		return nil, err
+	if c.config.UDP {
+		// RTP on an even port, RTCP on the next (RFC 3550 section 11).
+		even := uint16(20_000 + 2*rand.IntN(6_000)) //nolint:gosec // a port is no secret
+		server.UDPRTPAddress = netip.AddrPortFrom(c.config.Address.Addr(), even).String()
+		server.UDPRTCPAddress = netip.AddrPortFrom(c.config.Address.Addr(), even+1).String()
 	}
-	return g.server.Close, nil
+	return server
 }
 
 // goodSession is what a session of gortsplib's carries for us.

@@ -1,0 +1,166 @@
+package camsim_test
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"image"
+	"image/color"
+	"image/jpeg"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/camwarden/camwarden/pkg/camsim"
+)
+
+// ffmpegRun is what ffmpeg made of a camera.
+type ffmpegRun struct {
+	exit    int // -1: ended by us
+	took    time.Duration
+	stderr  string
+	picture string
+}
+
+// ffmpeg takes one picture with ffmpeg, which gives up by itself after 2 s without a byte and is killed after limit.
+func ffmpeg(t *testing.T, url string, limit time.Duration) ffmpegRun {
+	t.Helper()
+	return ffmpegWith(t, url, "tcp", limit)
+}
+
+func ffmpegWith(t *testing.T, url, transport string, limit time.Duration) ffmpegRun {
+	t.Helper()
+	program, err := exec.LookPath("ffmpeg")
+	if err != nil {
+		t.Skip("ffmpeg is not installed: apt-get install ffmpeg")
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), limit)
+	defer cancel()
+	run := ffmpegRun{picture: filepath.Join(t.TempDir(), "picture.jpg")}
+	cmd := exec.CommandContext(ctx, program, "-nostdin", "-hide_banner", "-loglevel", "error",
+		"-rtsp_transport", transport, "-timeout", "2000000", "-i", url, "-frames:v", "1", "-q:v", "2", "-f", "image2", run.picture)
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	began := time.Now()
+	err = cmd.Run()
+	run.took, run.stderr, run.exit = time.Since(began), stderr.String(), cmd.ProcessState.ExitCode()
+	if err != nil && run.exit == 0 {
+		t.Fatal(err)
+	}
+	return run
+}
+
+// bar returns the colour of the bar on top of a picture file.
+func bar(t *testing.T, path string) color.RGBA {
+	t.Helper()
+	file, err := os.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = file.Close() }()
+	picture, err := jpeg.Decode(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, want := picture.Bounds().Size(), image.Pt(640, 360); got != want {
+		t.Errorf("the picture is %v, want %v", got, want)
+	}
+	return color.RGBAModel.Convert(picture.At(320, 12)).(color.RGBA)
+}
+
+// near allows for what JPEG and limited range do to a pure colour.
+func near(got color.RGBA, r, g, b int) bool {
+	far := func(a uint8, b int) bool { return int(a)-b > 30 || b-int(a) > 30 }
+	return !far(got.R, r) && !far(got.G, g) && !far(got.B, b)
+}
+
+func TestEachPictureOfAHealthyCameraIsToldByItsBar(t *testing.T) {
+	t.Parallel()
+	for picture, want := range [][3]int{{255, 0, 0}, {0, 255, 0}, {0, 0, 255}, {255, 255, 0}} {
+		t.Run(fmt.Sprint(picture), func(t *testing.T) {
+			t.Parallel()
+			camera := start(t, camsim.Config{Temper: camsim.Healthy, Picture: picture})
+			run := ffmpeg(t, camera.URL(), 60*time.Second)
+			if run.exit != 0 {
+				t.Fatalf("exit %d: %s", run.exit, run.stderr)
+			}
+			if got := bar(t, run.picture); !near(got, want[0], want[1], want[2]) {
+				t.Errorf("the bar is %v, want %v", got, want)
+			}
+			eventually(t, camera, "nothing open, one TEARDOWN", func(c camsim.Counts) bool {
+				return c.Connections == 0 && c.Sessions == 0 && c.Teardowns == 1
+			})
+		})
+	}
+}
+
+// TestWhatFFmpegMakesOfEachTemper is why there are tempers: each shows ffmpeg in another trouble.
+// A run that has to be ended by us is one that no time-out option of ffmpeg would have ended.
+func TestWhatFFmpegMakesOfEachTemper(t *testing.T) {
+	t.Parallel()
+	const hangs = -1
+	expected := map[camsim.Temper]struct {
+		exit  int
+		says  string
+		least time.Duration // ffmpeg's own time-out is 2 s
+	}{
+		camsim.Healthy:         {exit: 0},
+		camsim.Digest:          {exit: 0},
+		camsim.Basic:           {exit: 0},
+		camsim.Slow:            {exit: 0, least: 1500 * time.Millisecond},
+		camsim.LateKeyFrame:    {exit: 0},
+		camsim.LimitedSlots:    {exit: 0},
+		camsim.LingeringSlots:  {exit: 0},
+		camsim.LongGOP:         {exit: hangs},
+		camsim.Refuses:         {exit: 1, says: "Connection refused"},
+		camsim.DropsSYN:        {exit: 1, says: "failed: Connection timed out", least: 1900 * time.Millisecond},
+		camsim.ClosesAtConnect: {exit: 1, says: "Invalid data found"},
+		camsim.MuteAtConnect:   {exit: 1, says: "Invalid data found", least: 1900 * time.Millisecond},
+		camsim.MuteAtOptions:   {exit: 1, says: "Invalid data found", least: 1900 * time.Millisecond},
+		camsim.MuteAtDescribe:  {exit: 1, says: "Invalid data found", least: 1900 * time.Millisecond},
+		camsim.MuteAtSetup:     {exit: 1, says: "Invalid data found", least: 1900 * time.Millisecond},
+		camsim.MuteAtPlay:      {exit: 1, says: ": Operation not permitted", least: 1900 * time.Millisecond},
+		camsim.ClosesAtPlay:    {exit: 1, says: ": Operation not permitted"},
+		camsim.ResetsAtPlay:    {exit: 1, says: ": Operation not permitted"},
+		camsim.SilentAfterPlay: {exit: 1, says: "does not contain any stream", least: 1900 * time.Millisecond},
+		camsim.RTCPOnly:        {exit: hangs},
+		camsim.ResetsMidFrame:  {exit: 0, says: "error while decoding"}, // half a picture, and exit 0
+		camsim.WrongPassword:   {exit: 1, says: "401 Unauthorized"},
+		camsim.NotFound:        {exit: 1, says: "404 Not Found"},
+		camsim.BusyAtSetup:     {exit: 1, says: "method SETUP failed: 453"},
+		camsim.Unavailable:     {exit: 1, says: "failed: 503"},
+		camsim.Redirects:       {exit: 0}, // it goes wherever a camera sends it
+		camsim.GarbageMedia:    {exit: hangs},
+		camsim.GarbageAnswers:  {exit: 1, says: "Invalid data found", least: 1900 * time.Millisecond},
+	}
+	for _, temper := range camsim.Tempers() {
+		t.Run(string(temper), func(t *testing.T) {
+			t.Parallel()
+			want, known := expected[temper]
+			if !known {
+				t.Fatal("this temper has no line in the table")
+			}
+			config := camsim.Config{Temper: temper, Username: "user", Password: "secret"}
+			if temper == camsim.LateKeyFrame {
+				config.Delay = time.Second
+			}
+			camera := start(t, config)
+			limit := 60 * time.Second
+			if want.exit == hangs {
+				limit = 6 * time.Second // three times ffmpeg's own time-out
+			}
+			run := ffmpeg(t, camera.LoginURL(), limit)
+			if run.exit != want.exit || !strings.Contains(run.stderr, want.says) || run.took < want.least {
+				t.Errorf("exit %d after %s: %s\nwant exit %d, %q, at least %s",
+					run.exit, run.took, run.stderr, want.exit, want.says, want.least)
+			}
+			eventually(t, camera, "nothing open", func(c camsim.Counts) bool { return c.Connections == 0 && c.Sessions == 0 })
+			if counts := camera.Counts(); counts.ConnectionsMost > 1 || (temper == camsim.Redirects) != (counts.Followed == 1) {
+				t.Errorf("one ffmpeg, counted %+v", counts)
+			}
+		})
+	}
+}

@@ -1,0 +1,167 @@
+package camsim_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"net"
+	"net/http/httptest"
+	"net/netip"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/camwarden/camwarden/pkg/camsim"
+)
+
+// connectionsTo reads the states of this host's TCP sockets in SYN_SENT or ESTABLISHED whose remote end is the address.
+func connectionsTo(t *testing.T, address netip.AddrPort) []string {
+	t.Helper()
+	table, err := os.ReadFile("/proc/net/tcp")
+	if err != nil {
+		t.Skip(err)
+	}
+	quad := address.Addr().As4()
+	// proc_pid_net(5), on a little-endian host
+	remote := fmt.Sprintf("%02X%02X%02X%02X:%04X", quad[3], quad[2], quad[1], quad[0], address.Port())
+	var states []string
+	for _, line := range strings.Split(string(table), "\n") {
+		if fields := strings.Fields(line); len(fields) > 3 && fields[2] == remote && (fields[3] == "01" || fields[3] == "02") {
+			states = append(states, fields[3])
+		}
+	}
+	return states
+}
+
+func TestEveryTemperHasANameOfItsOwnAndASentence(t *testing.T) {
+	t.Parallel()
+	seen := map[camsim.Temper]bool{}
+	for _, temper := range camsim.Tempers() {
+		if seen[temper] || temper.Sentence() == "" || strings.ContainsAny(string(temper), " :,/=") {
+			t.Errorf("temper %q: twice, without a sentence, or not fit for a command line", temper)
+		}
+		seen[temper] = true
+	}
+	if got := camsim.Temper("moody").Sentence(); got != "" {
+		t.Errorf("an unknown temper has the sentence %q", got)
+	}
+}
+
+func TestCloseEndsEveryTemperWithClientsAndFreesThePort(t *testing.T) {
+	t.Parallel()
+	for _, temper := range camsim.Tempers() {
+		t.Run(string(temper), func(t *testing.T) {
+			t.Parallel()
+			config := camsim.Config{Temper: temper, Username: "user", Password: "secret", Delay: time.Minute}
+			camera := start(t, config)
+			if temper != camsim.Refuses && temper != camsim.DropsSYN {
+				open, hung := dial(t, camera), dial(t, camera)
+				_, _ = open.conn.Write([]byte("OPTIONS " + camera.URL() + " RTSP/1.0\r\nCSeq: 1\r\n\r\n"))
+				_, _ = hung.conn.Write([]byte("OPT"))
+				eventually(t, camera, "both connections seen", func(c camsim.Counts) bool { return c.ConnectionsTotal == 2 })
+			}
+			closed := make(chan struct{})
+			go func() {
+				defer close(closed)
+				camera.Close()
+				camera.Close()
+			}()
+			select {
+			case <-closed:
+			case <-time.After(patience):
+				t.Fatal("Close does not return")
+			}
+			if got := camera.Counts(); got.Connections != 0 || got.Sessions != 0 {
+				t.Errorf("after Close: %+v", got)
+			}
+			config.Address = camera.Address()
+			again := start(t, config)
+			if again.Address() != camera.Address() {
+				t.Errorf("restarted at %s instead of %s", again.Address(), camera.Address())
+			}
+		})
+	}
+}
+
+func TestCloseEndsWatchedSessions(t *testing.T) {
+	t.Parallel()
+	for _, temper := range []camsim.Temper{camsim.Healthy, camsim.LongGOP, camsim.SilentAfterPlay, camsim.RTCPOnly, camsim.GarbageMedia} {
+		t.Run(string(temper), func(t *testing.T) {
+			t.Parallel()
+			camera := start(t, camsim.Config{Temper: temper})
+			client := dial(t, camera)
+			client.watch()
+			camera.Close()
+			if got := camera.Counts(); got.Connections != 0 || got.Sessions != 0 {
+				t.Errorf("after Close: %+v", got)
+			}
+			if way := client.ending(patience); way == "timeout" {
+				t.Error("the client's connection is still open")
+			}
+		})
+	}
+}
+
+func TestASubnetGivesAddressesInTurnAndFindsCamerasByName(t *testing.T) {
+	t.Parallel()
+	prefix := camsim.DrawSubnet()
+	if first := prefix.Addr().As4(); prefix.Bits() != 24 || first[0] != 127 || first[1] < 10 || first[1] > 250 {
+		t.Fatalf("drew %s, want a 127.x.y.0/24 with x from 10 to 250", prefix)
+	}
+	subnet, err := camsim.StartSubnet(prefix, []camsim.Config{
+		{Name: "gate", Temper: camsim.Healthy},
+		{Name: "yard", Temper: camsim.MuteAtConnect, Address: netip.AddrPortFrom(netip.Addr{}, 9554)},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(subnet.Close)
+	base := prefix.Addr()
+	for name, want := range map[string]netip.AddrPort{
+		"gate": netip.AddrPortFrom(base.Next(), camsim.DefaultPort),
+		"yard": netip.AddrPortFrom(base.Next().Next(), 9554),
+	} {
+		if camera := subnet.Camera(name); camera == nil || camera.Address() != want {
+			t.Errorf("%s is %+v, want it at %s", name, camera, want)
+		}
+	}
+	if subnet.Camera("attic") != nil {
+		t.Error("found a camera that is not there")
+	}
+}
+
+func TestASubnetThatCannotStartWholeLeavesNothing(t *testing.T) {
+	t.Parallel()
+	prefix := camsim.DrawSubnet()
+	_, err := camsim.StartSubnet(prefix, []camsim.Config{{Name: "gate", Temper: camsim.Healthy}, {Name: "yard", Temper: "moody"}})
+	if err == nil || !strings.Contains(err.Error(), "moody") {
+		t.Fatalf("error %v, want one that names the temper", err)
+	}
+	listener, err := net.Listen("tcp", netip.AddrPortFrom(prefix.Addr().Next(), camsim.DefaultPort).String())
+	if err != nil {
+		t.Fatalf("the first camera still holds its port: %v", err)
+	}
+	_ = listener.Close()
+	if _, err := camsim.StartSubnet(netip.MustParsePrefix("127.9.9.0/31"), []camsim.Config{{Temper: camsim.Refuses}, {Temper: camsim.Refuses}}); err == nil {
+		t.Error("two cameras found room where there is one address")
+	}
+}
+
+func TestTheCountsCanBeAskedOverHTTP(t *testing.T) {
+	t.Parallel()
+	camera := start(t, camsim.Config{Name: "gate", Temper: camsim.Healthy, Username: "user", Password: "secret"})
+	client := dial(t, camera)
+	client.options()
+	recorder := httptest.NewRecorder()
+	camsim.CountsHandler([]*camsim.Camera{camera}).ServeHTTP(recorder, httptest.NewRequest("GET", "/counts", nil))
+	var reports []camsim.Report
+	if err := json.Unmarshal(recorder.Body.Bytes(), &reports); err != nil {
+		t.Fatal(err)
+	}
+	if len(reports) != 1 || reports[0].Camera != "gate" || reports[0].Counts.Options != 1 || reports[0].Counts.Connections != 1 {
+		t.Errorf("reported %+v", reports)
+	}
+	if strings.Contains(recorder.Body.String(), "secret") {
+		t.Error("the password is among the counts")
+	}
+}
