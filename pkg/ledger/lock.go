@@ -29,8 +29,10 @@ const (
 //
 // A lock is a file that is never removed: with the name gone, a second holder could lock a new file of that name.
 // A holder that is wedged (see Margin) cannot be made to let go, so others lock the next generation of the file, name.lock.1
-// and so on, beside it. Who takes the lock takes every generation that no wedged holder keeps, and then looks at the passed
-// ones again: of two that go past a wedged holder just as it ends, one on its old place and one beside it, one sees the other.
+// and so on, beside it. Who takes the lock takes, in order, every generation that no wedged holder keeps, and then looks at the
+// passed ones again: of two that go past a wedged holder just as it ends, one on its old place and one beside it, one sees the
+// other. Then one generation is enough to keep: everybody else must come past it. Keeping all would make one more of them
+// whenever a holder wedges, for as long as the folder lasts.
 type Lock struct {
 	files    []*os.File
 	passed   []Holder
@@ -44,6 +46,9 @@ func (l *Ledger) TryLock(name string, limit time.Duration) (*Lock, *Holder, erro
 	lock := &Lock{deadline: proc.BootTime() + limit}
 	base := filepath.Join(l.locks, fileName(name)+".lock")
 	busy, err := l.takeAll(lock, base)
+	if err == nil && busy == nil {
+		err = lock.keepFirst()
+	}
 	if err == nil && busy == nil {
 		me := Holder{Identity: l.self, Run: l.run, Since: time.Now().UTC(), Deadline: lock.deadline}
 		if err = lock.sign(me); err != nil {
@@ -187,6 +192,12 @@ func (k *Lock) Unlock() error {
 		return nil
 	}
 	return k.release()
+}
+
+func (k *Lock) keepFirst() error {
+	rest := Lock{files: k.files[1:]}
+	k.files = k.files[:1]
+	return rest.release()
 }
 
 func (k *Lock) release() error {

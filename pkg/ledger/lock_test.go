@@ -18,7 +18,8 @@ import (
 	"github.com/camwarden/camwarden/pkg/ledger"
 )
 
-// playLock takes a lock (limit from now), says how that went, and with "child" starts a child that outlives it.
+// playLock takes a lock (limit from now), says how that went, and stays. With "patient" it waits for the lock,
+// with "child" it starts a child that outlives it.
 func playLock(args []string) error {
 	l, err := openIn(args[0])
 	if err != nil {
@@ -28,7 +29,12 @@ func playLock(args []string) error {
 	if err != nil {
 		return err
 	}
-	lock, _, err := l.TryLock("round", limit)
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	if len(args) < 3 || args[2] != "patient" {
+		cancel()
+	}
+	lock, _, err := l.Lock(ctx, "round", limit)
+	cancel()
 	if err != nil {
 		return err
 	}
@@ -36,7 +42,7 @@ func playLock(args []string) error {
 	if lock != nil {
 		s.State = "held"
 	}
-	if len(args) > 2 {
+	if len(args) > 2 && args[2] == "child" {
 		child := exec.Command("/proc/self/exe")
 		child.Env = append(os.Environ(), roleVariable+"=sleep")
 		if err := child.Start(); err != nil {
@@ -346,31 +352,54 @@ func TestProcessesExcludeEachOtherWhileWedgedHoldersComeAndGo(t *testing.T) {
 			}
 		}
 	}()
-	held := 0
-	for going := true; going; {
-		wedged := start(t, "lock", base, "-1h")
-		if wedged.hear().State == "held" {
-			held++
-		}
-		time.Sleep(rand.N(5 * time.Millisecond))
-		if rand.N(2) == 0 {
-			check(t, wedged.stdin.Close())
-			_ = wedged.cmd.Wait()
-		}
-		wedged.kill()
-		select {
-		case <-done:
-			going = false
-		default:
-		}
+	var wedged atomic.Int32
+	var comeAndGo sync.WaitGroup
+	for range 2 { // here they wake and let go, after a while
+		comeAndGo.Go(func() {
+			for l := open(t, base); !over(done); {
+				ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+				lock, _, err := l.Lock(ctx, "round", -time.Hour)
+				cancel()
+				if err != nil {
+					t.Error(err)
+				}
+				if lock != nil {
+					wedged.Add(1)
+				}
+				time.Sleep(rand.N(3 * time.Millisecond))
+				if err := lock.Unlock(); err != nil {
+					t.Error(err)
+				}
+			}
+		})
 	}
+	for !over(done) { // and these are killed
+		killed := start(t, "lock", base, "-1h", "patient")
+		if killed.hear().State == "held" {
+			wedged.Add(1)
+		}
+		killed.kill()
+	}
+	comeAndGo.Wait()
 	content, err := os.ReadFile(path)
 	check(t, err)
 	if want := strconv.Itoa(counters * times); string(content) != want {
 		t.Errorf("counted to %s, want %s", content, want)
 	}
-	t.Logf("%d wedged holders came and went", held)
-	if held == 0 {
-		t.Error("no wedged holder got the lock: nothing was tested")
+	t.Logf("%d wedged holders came and went", wedged.Load())
+	if generations := strings.Count(files(t, base), "round.lock"); generations > 4 {
+		t.Errorf("%d generations of the lock, but never more than 3 wedged holders at a time", generations)
+	}
+	if wedged.Load() < 5 {
+		t.Error("hardly a wedged holder got the lock: nothing was tested")
+	}
+}
+
+func over(done <-chan struct{}) bool {
+	select {
+	case <-done:
+		return true
+	default:
+		return false
 	}
 }
