@@ -1,0 +1,117 @@
+package observe
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/camwarden/camwarden/pkg/ledger"
+	"github.com/camwarden/camwarden/pkg/proc"
+)
+
+// readProcesses lists every process that carries our mark.
+func (o *Observation) readProcesses(ctx context.Context, table proc.FS) {
+	all, err := table.All(ctx)
+	if err != nil {
+		o.blind("process table", err, true)
+		return
+	}
+	o.Table = len(all)
+	// Unreadable environments are those of other users, and another user's process is not of this ledger.
+	marked, _, err := table.Marked(ctx, ledger.MarkVariable)
+	if err != nil {
+		o.blind("environments of processes", err, true)
+		return
+	}
+	for pid, text := range marked {
+		if mark, ours := ledger.ParseMark(text); ours && pid != o.Self.PID {
+			o.addProcess(table, pid, mark)
+		}
+	}
+}
+
+func (o *Observation) addProcess(table proc.FS, pid int, mark ledger.Mark) {
+	id, err := table.Identify(pid)
+	if err != nil {
+		if !vanished(err) {
+			o.blind(fmt.Sprintf("process %d", pid), err, true)
+		}
+		return
+	}
+	stat, err := table.Stat(pid)
+	if err != nil || stat.Start != id.Start {
+		return // gone, or another process has the number by now
+	}
+	p := Process{ID: id, Stat: stat, Mark: mark, Owner: proc.Unknown}
+	if mark.Owner.PID > 0 {
+		owner := mark.Owner
+		owner.PIDNS = o.Self.PIDNS
+		p.Owner, _ = table.Look(owner)
+	}
+	o.Processes = append(o.Processes, p)
+}
+
+// readLeases reads the ledger, and adds the children it names whose environment did not tell.
+func (o *Observation) readLeases(book *ledger.Ledger, table proc.FS) {
+	leases, torn, err := book.Read()
+	if err != nil {
+		o.blind("ledger", err, true)
+	}
+	for _, t := range torn {
+		// Not decisive: a process behind a lost lease still carries its mark, and was looked for.
+		o.blind("ledger file "+t.Path, errors.New(t.Why), false)
+	}
+	for _, l := range leases {
+		seen := Lease{Lease: l, Standing: book.Standing(l)}
+		if l.Child.PID > 0 {
+			seen.Presence, err = table.Look(l.Child)
+			if err != nil {
+				o.blind(fmt.Sprintf("process %d of lease %s", l.Child.PID, l.ID), err, true)
+			}
+			if seen.Presence == proc.Running && !o.lists(l.Child) {
+				o.addProcess(table, l.Child.PID, l.Mark())
+			}
+		}
+		o.Leases = append(o.Leases, seen)
+	}
+}
+
+func (o *Observation) lists(id proc.Identity) bool {
+	return slices.ContainsFunc(o.Processes, func(p Process) bool { return p.ID == id })
+}
+
+// readConnections lists this host's connections to the addresses of the scope, with their owners where they can be seen.
+func (o *Observation) readConnections(table proc.FS, scope Scope) {
+	ports := scope.ports()
+	if len(ports) == 0 {
+		return
+	}
+	sockets, err := table.Connections(ports)
+	if err != nil {
+		o.blind("connections", err, true)
+		return
+	}
+	o.Method = sockets.Method
+	conns := slices.DeleteFunc(sockets.Conns, func(c proc.Conn) bool { return !scope.covers(c.Remote) })
+	if len(conns) == 0 {
+		return
+	}
+	owned, err := table.Own(conns, func(s proc.Stat) bool { return s.PID == o.Self.PID || o.hasPID(s.PID) })
+	if err != nil {
+		o.blind("owners of connections", err, true)
+		owned = conns
+	}
+	o.Connections = owned
+}
+
+func (o *Observation) hasPID(pid int) bool {
+	return slices.ContainsFunc(o.Processes, func(p Process) bool { return p.ID.PID == pid })
+}
+
+func vanished(err error) bool {
+	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ESRCH)
+}

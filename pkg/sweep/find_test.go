@@ -1,0 +1,161 @@
+package sweep_test
+
+import (
+	"net/netip"
+	"reflect"
+	"strings"
+	"testing"
+
+	"github.com/camwarden/camwarden/pkg/ledger"
+	"github.com/camwarden/camwarden/pkg/observe"
+	"github.com/camwarden/camwarden/pkg/proc"
+	"github.com/camwarden/camwarden/pkg/sweep"
+)
+
+// The scene: this process is pid 100, run "now"; pid 200 is another camwarden.
+var (
+	boot  = "boot"
+	self  = proc.Identity{BootID: boot, PID: 100, Start: 1}
+	other = proc.Identity{BootID: boot, PID: 200, Start: 2}
+	gate  = netip.MustParseAddrPort("127.9.9.1:554")
+)
+
+func lease(id, run string, owner proc.Identity, standing string, child int) observe.Lease {
+	l := observe.Lease{Standing: standing, Lease: ledger.Lease{ID: id, Kind: ledger.Process, Run: run, Camera: "gate", Address: gate, Owner: owner}}
+	if child > 0 {
+		l.Child = proc.Identity{BootID: boot, PID: child, Start: uint64(child)}
+	}
+	return l
+}
+
+func process(pid int, mark ledger.Mark, owner proc.Presence) observe.Process {
+	return observe.Process{
+		ID:   proc.Identity{BootID: boot, PID: pid, Start: uint64(pid)},
+		Stat: proc.Stat{PID: pid, Comm: "ffmpeg", State: 'S'}, Mark: mark, Owner: owner,
+	}
+}
+
+func one(t *testing.T, o observe.Observation, over string) sweep.Remnant {
+	t.Helper()
+	found := sweep.Find(o, over)
+	if len(found) != 1 {
+		t.Fatalf("found %d leftovers, want one: %+v", len(found), found)
+	}
+	return found[0]
+}
+
+func none(t *testing.T, o observe.Observation, over string) {
+	t.Helper()
+	if found := sweep.Find(o, over); len(found) != 0 {
+		t.Errorf("found %+v, want nothing", found)
+	}
+}
+
+func TestAChildOfADeadRunIsALeftoverAndItsLeaseIsNamed(t *testing.T) {
+	t.Parallel()
+	l := lease("L1", "then", other, ledger.DeadOwner, 300)
+	o := observe.Observation{Self: self, Leases: []observe.Lease{l}, Processes: []observe.Process{process(300, l.Mark(), proc.Gone)}}
+	r := one(t, o, "")
+	if r.Process.PID != 300 || r.Lease == nil || r.Lease.ID != "L1" || r.Camera != "gate" {
+		t.Errorf("%+v", r)
+	}
+	if !strings.Contains(r.Why, "pid 200 is dead") || !strings.Contains(r.Why, "run then") {
+		t.Errorf("why: %q names neither the run nor its dead owner", r.Why)
+	}
+}
+
+func TestAChildOfAnotherLivingRunIsLeftAlone(t *testing.T) {
+	t.Parallel()
+	l := lease("L1", "theirs", other, ledger.Live, 300)
+	o := observe.Observation{Self: self, Leases: []observe.Lease{l}, Processes: []observe.Process{process(300, l.Mark(), proc.Running)}}
+	none(t, o, "")
+	none(t, o, "now")
+}
+
+func TestAWedgedOwnersChildIsALeftoverAndTheOwnerIsNamed(t *testing.T) {
+	t.Parallel()
+	l := lease("L1", "theirs", other, ledger.WedgedOwner, 300)
+	o := observe.Observation{Self: self, Leases: []observe.Lease{l}, Processes: []observe.Process{process(300, l.Mark(), proc.Running)}}
+	if r := one(t, o, ""); !strings.Contains(r.Why, "wedged") || !strings.Contains(r.Why, "pid 200") {
+		t.Errorf("why: %q", r.Why)
+	}
+}
+
+func TestOurOwnChildIsALeftoverOnlyOnceTheRunIsOver(t *testing.T) {
+	t.Parallel()
+	l := lease("L1", "now", self, ledger.Live, 300)
+	o := observe.Observation{Self: self, Leases: []observe.Lease{l}, Processes: []observe.Process{process(300, l.Mark(), proc.Running)}}
+	none(t, o, "")
+	one(t, o, "now")
+}
+
+func TestALeaseWhoseProcessIsGoneIsStillToBeStruckOff(t *testing.T) {
+	t.Parallel()
+	o := observe.Observation{Self: self, Leases: []observe.Lease{lease("L1", "then", other, ledger.DeadOwner, 300)}}
+	r := one(t, o, "")
+	if r.Process.PID != 0 || r.Lease == nil || !strings.Contains(r.Why, "gone") {
+		t.Errorf("%+v", r)
+	}
+}
+
+func TestAProcessWithOurMarkAndNoLeaseIsALeftoverOnlyIfItsCamwardenIsDead(t *testing.T) {
+	t.Parallel()
+	mark := ledger.Mark{Lease: "lost", Owner: other, Address: gate}
+	one(t, observe.Observation{Self: self, Processes: []observe.Process{process(300, mark, proc.Gone)}}, "")
+	// Alive: it keeps a ledger of its own, in another state directory.
+	none(t, observe.Observation{Self: self, Processes: []observe.Process{process(300, mark, proc.Running)}}, "now")
+	// Could not tell: never killed on a guess.
+	none(t, observe.Observation{Self: self, Processes: []observe.Process{process(300, mark, proc.Unknown)}}, "now")
+}
+
+func TestAProcessOfThisRunWithoutALeaseIsALeftoverOnceTheRunIsOver(t *testing.T) {
+	t.Parallel()
+	mark := ledger.Mark{Lease: "struck", Owner: self, Address: gate}
+	o := observe.Observation{Self: self, Processes: []observe.Process{process(300, mark, proc.Running)}}
+	none(t, o, "")
+	one(t, o, "now")
+}
+
+func TestAZombieHoldsNothingAndIsNoLeftover(t *testing.T) {
+	t.Parallel()
+	l := lease("L1", "then", other, ledger.DeadOwner, 300)
+	p := process(300, l.Mark(), proc.Gone)
+	p.Stat.State = 'Z'
+	o := observe.Observation{Self: self, Leases: []observe.Lease{l}, Processes: []observe.Process{p}}
+	if r := one(t, o, ""); r.Process.PID != 0 {
+		t.Errorf("a zombie is to be killed: %+v", r)
+	}
+}
+
+func TestACoolingLeaseAndAStreamAreNotLeftovers(t *testing.T) {
+	t.Parallel()
+	for _, kind := range []ledger.Kind{ledger.Cooling, ledger.Stream} {
+		l := lease("L1", "now", self, ledger.CoolingDown, 0)
+		l.Kind = kind
+		none(t, observe.Observation{Self: self, Leases: []observe.Lease{l}}, "now")
+	}
+}
+
+func TestAConnectionThisProcessStillHoldsIsALeftoverOnceTheRunIsOver(t *testing.T) {
+	t.Parallel()
+	ours := proc.Conn{Local: netip.MustParseAddrPort("127.0.0.1:40000"), Remote: gate, State: "ESTABLISHED", PID: self.PID}
+	theirs := ours
+	theirs.PID = 999
+	finishing := ours
+	finishing.PID, finishing.State = 0, "FIN_WAIT1"
+	o := observe.Observation{Self: self, Connections: []proc.Conn{ours, theirs, finishing}}
+	none(t, o, "")
+	if r := one(t, o, "now"); r.Kind != sweep.Connection || !strings.Contains(r.Subject, "127.9.9.1:554") {
+		t.Errorf("%+v", r)
+	}
+}
+
+func TestFindingIsPure(t *testing.T) {
+	t.Parallel()
+	l := lease("L1", "then", other, ledger.DeadOwner, 300)
+	o := observe.Observation{Self: self, Leases: []observe.Lease{l}, Processes: []observe.Process{process(300, l.Mark(), proc.Gone)}}
+	first, second := sweep.Find(o, "now"), sweep.Find(o, "now")
+	if !reflect.DeepEqual(first, second) {
+		t.Errorf("two readings of one observation differ:\n%+v\n%+v", first, second)
+	}
+}
