@@ -77,8 +77,8 @@ func init() {
 // cast prepares a process that plays a role.
 func cast(t *testing.T, role string, as *syscall.SysProcAttr) *exec.Cmd {
 	t.Helper()
-	cmd := exec.Command("/proc/self/exe") // not by name: the path may be closed to nobody
-	cmd.Env = append(os.Environ(), roleVariable+"="+role)
+	cmd := exec.Command("/proc/self/exe")                                             // not by name: the path may be closed to nobody
+	cmd.Env = append(os.Environ(), roleVariable+"="+role, "GORACE=atexit_sleep_ms=0") // or each takes a second to end
 	cmd.Stderr = os.Stderr
 	cmd.SysProcAttr = as
 	cmd.Dir = "/"

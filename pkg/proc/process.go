@@ -30,7 +30,7 @@ func splitCmdline(data []byte) []string {
 }
 
 // Environ returns one variable of the environment a process was started with, and whether it was set.
-// For another user's process the error matches fs.ErrPermission.
+// For another user's process, and for a zombie unless we are root, the error matches fs.ErrPermission.
 func (f FS) Environ(pid int, name string) (string, bool, error) {
 	data, err := f.read(pid, "environ")
 	if err != nil {
