@@ -17,15 +17,13 @@ import (
 func (o *Observation) readProcesses(ctx context.Context, table proc.FS) {
 	all, err := table.All(ctx)
 	if err != nil {
-		o.blind("process table", err, true)
-		return
+		o.blind("process table", err, true) // part of it may have been read, and is still worth a look
 	}
 	o.Table = len(all)
 	// Unreadable environments are those of other users, and another user's process is not of this ledger.
 	marked, _, err := table.Marked(ctx, ledger.MarkVariable)
 	if err != nil {
 		o.blind("environments of processes", err, true)
-		return
 	}
 	for pid, text := range marked {
 		if mark, ours := ledger.ParseMark(text); ours && pid != o.Self.PID {
@@ -103,7 +101,9 @@ func (o *Observation) readConnections(table proc.FS, scope Scope) {
 	owned, err := table.Own(conns, func(s proc.Stat) bool { return s.PID == o.Self.PID || o.hasPID(s.PID) })
 	if err != nil {
 		o.blind("owners of connections", err, true)
-		owned = conns
+		if owned == nil {
+			owned = conns
+		}
 	}
 	o.Connections = owned
 }

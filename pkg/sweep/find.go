@@ -47,7 +47,7 @@ func Find(o observe.Observation, over string) []Remnant {
 
 // condemned says why a process of ours must end; empty when it may live.
 func condemned(o observe.Observation, p observe.Process, over string) string {
-	if p.Stat.State == 'Z' || p.Stat.State == 'X' {
+	if p.Stat.Dead() {
 		return "" // dead already: it holds nothing, and only its parent can collect it
 	}
 	for _, l := range o.Leases {

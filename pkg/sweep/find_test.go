@@ -120,7 +120,7 @@ func TestAZombieHoldsNothingAndIsNoLeftover(t *testing.T) {
 	t.Parallel()
 	l := lease("L1", "then", other, ledger.DeadOwner, 300)
 	p := process(300, l.Mark(), proc.Gone)
-	p.Stat.State = 'Z'
+	p.Stat.State, p.Stat.Threads = 'Z', 1
 	o := observe.Observation{Self: self, Leases: []observe.Lease{l}, Processes: []observe.Process{p}}
 	if r := one(t, o, ""); r.Process.PID != 0 {
 		t.Errorf("a zombie is to be killed: %+v", r)
