@@ -139,21 +139,21 @@ func (s *Supervisor) reap(c *child) error {
 }
 
 // note tells the lease who the child is. When that fails the child is still found, by its mark.
-func (s *Supervisor) note(c *child) error {
-	stat, err := s.fs.Stat(c.pid())
+func (s *Supervisor) note(c *child, pid int) error {
+	stat, err := s.fs.Stat(pid)
 	if err != nil {
 		return err
 	}
-	identity := s.self
+	identity := s.self // same boot, same pid namespace
 	identity.PID, identity.Start = stat.PID, stat.Start
-	inode, _ := proc.PidfdInode(c.pid()) // an extra where the kernel has it
+	inode, _ := proc.PidfdInode(pid) // an extra, where the kernel has it
 	return c.spec.Lease.Update(func(lease *ledger.Lease) { lease.Child, lease.ChildInode = identity, inode })
 }
 
 // follow waits for the end of a running child, brings it about when it must, and returns when all of it has been seen gone.
 func (s *Supervisor) follow(c *child, done <-chan struct{}, limit <-chan time.Time) Ending {
 	ending := Ending{PID: c.pid()}
-	if err := safely(func() error { return s.note(c) }); err != nil {
+	if err := safely(func() error { return s.note(c, c.pid()) }); err != nil {
 		ending.Err = fmt.Errorf("lease of pid %d: %w", c.pid(), err)
 	}
 	if errors.Is(ending.Err, ledger.ErrStruck) { // others took us for wedged: nobody answers for this child any more

@@ -21,18 +21,19 @@ import (
 // The child is an unreaped zombie throughout: its group's number cannot pass to others (man 2 kill), and its own
 // orphans have all been handed over. We never wait for "any" child, which would steal the status of another call's.
 func (s *Supervisor) clear(c *child) (int, error) {
-	// Its members can no longer fork: the kernel delivers to a group as one step and refuses a fork with SIGKILL pending.
+	hunt := hunt{leader: c.pid(), lease: c.mark.Lease, since: map[int]time.Time{}, blank: map[int]int{}}
 	if c.stolen == nil {
-		_ = unix.Kill(-c.pid(), unix.SIGKILL)
+		hunt.group = c.pid()
+		// Its members can no longer fork: the kernel signals a group in one step and refuses a fork while SIGKILL is pending.
+		_ = unix.Kill(-hunt.group, unix.SIGKILL)
 	}
-	hunt := hunt{leader: c.pid(), lease: c.mark.Lease, ours: map[int]bool{}}
-	deadline := time.Now().Add(bound)
+	last := time.Now().Add(4 * bound) // for a family that multiplies faster than it can be killed
 	for pause := 200 * time.Microsecond; ; pause = min(2*pause, 20*time.Millisecond) {
 		more, err := s.look(&hunt)
 		if !more {
 			return hunt.killed, err
 		}
-		if time.Now().After(deadline) {
+		if hunt.undying != 0 || time.Now().After(last) {
 			return hunt.killed, s.lost(c, &hunt)
 		}
 		time.Sleep(pause)
@@ -41,12 +42,13 @@ func (s *Supervisor) clear(c *child) (int, error) {
 
 // hunt is the search for one child's stragglers.
 type hunt struct {
-	leader int
-	lease  string
-	ours   map[int]bool // proven ours in an earlier look; a zombie can no longer show its mark
-	killed int
-	last   int // the straggler seen last
-	blank  int // looks that found a process too young to tell
+	leader  int
+	group   int // 0 when its number may have passed to others
+	lease   string
+	since   map[int]time.Time // proven ours, and killed, at that time; a zombie can no longer show its mark
+	killed  int
+	undying int         // outlives SIGKILL by more than bound
+	blank   map[int]int // how often a process was too young to tell
 }
 
 // look kills and reaps the stragglers it finds among our children, and reports whether to look again.
@@ -66,16 +68,13 @@ func (s *Supervisor) look(h *hunt) (more bool, err error) {
 			return false, fmt.Errorf("cannot look at what pid %d left behind: %w", h.leader, err)
 		}
 		switch s.judge(h, stat) {
-		case foreign:
 		case young:
-			h.blank++
-			more = more || h.blank < maxBlank
-		case dead:
-			h.reap(pid)
-			more = true
-		case alive:
-			_ = unix.Kill(pid, unix.SIGKILL) // our own unreaped child: the number is still its own
-			h.ours[pid], h.last = true, pid
+			h.blank[pid]++
+			more = more || h.blank[pid] < maxBlank
+		case ours:
+			if !stat.Dead() || !h.reap(pid) {
+				h.kill(pid)
+			}
 			more = true
 		}
 	}
@@ -100,56 +99,61 @@ type verdict int
 const (
 	foreign verdict = iota
 	young           // in the middle of an exec: has no environment to show yet
-	dead
-	alive
+	ours
 )
 
-// maxBlank bounds the looks spent on a process that shows neither arguments nor environment; an exec takes microseconds.
+// maxBlank bounds the looks spent on a process that shows neither arguments nor environment: an exec takes microseconds,
+// and what stays so is dying.
 const maxBlank = 8
 
 func (s *Supervisor) judge(h *hunt, stat proc.Stat) verdict {
-	ours := stat.PGRP == h.leader || h.ours[stat.PID]
-	if !ours && !stat.Dead() {
-		value, marked, _ := s.fs.Environ(stat.PID, ledger.MarkVariable)
-		if marked {
-			mark, ok := ledger.ParseMark(value)
-			ours = ok && mark.Lease == h.lease
-		} else if arguments, err := s.fs.Cmdline(stat.PID); err == nil && len(arguments) == 0 {
-			return young
-		}
+	if _, known := h.since[stat.PID]; known || (h.group != 0 && stat.PGRP == h.group) {
+		return ours
 	}
-	switch {
-	case !ours:
+	if stat.Dead() {
 		return foreign
-	case stat.Dead():
-		return dead
 	}
-	return alive
+	value, marked, _ := s.fs.Environ(stat.PID, ledger.MarkVariable)
+	if mark, ok := ledger.ParseMark(value); marked && ok && mark.Lease == h.lease {
+		return ours
+	}
+	if arguments, err := s.fs.Cmdline(stat.PID); !marked && err == nil && len(arguments) == 0 {
+		return young
+	}
+	return foreign
 }
 
-func (h *hunt) reap(pid int) {
-	var status unix.WaitStatus
-	if got, err := unix.Wait4(pid, &status, unix.WNOHANG, nil); err == nil && got == pid {
-		delete(h.ours, pid)
-		if status.Signaled() && status.Signal() == unix.SIGKILL {
-			h.killed++
-		}
+// kill signals by number: one of our own unreaped children still has its own.
+func (h *hunt) kill(pid int) {
+	since, again := h.since[pid]
+	if !again {
+		_ = unix.Kill(pid, unix.SIGKILL)
+		h.since[pid] = time.Now()
+	} else if time.Since(since) > bound {
+		h.undying = pid
 	}
+}
+
+// reap takes note of the end of a dead straggler. It cannot while somebody traces it.
+func (h *hunt) reap(pid int) bool {
+	var status unix.WaitStatus
+	got, err := unix.Wait4(pid, &status, unix.WNOHANG, nil)
+	if err != nil || got != pid {
+		return false
+	}
+	delete(h.since, pid)
+	if status.Signaled() && status.Signal() == unix.SIGKILL {
+		h.killed++
+	}
+	return true
 }
 
 // lost gives up on a straggler that outlives SIGKILL. The lease, which is kept, is made to name it,
 // since the child it named until now is gone and would be struck off by the next run.
 func (s *Supervisor) lost(c *child, h *hunt) error {
-	if h.last == 0 {
-		return fmt.Errorf("what pid %d left behind did not come to an end within %v", h.leader, bound)
+	if h.undying == 0 {
+		return fmt.Errorf("what pid %d left behind kept multiplying for %v", h.leader, 4*bound)
 	}
-	err := s.stuck(h.last)
-	stat, gone := s.fs.Stat(h.last)
-	if gone != nil {
-		return err
-	}
-	identity := s.self
-	identity.PID, identity.Start = stat.PID, stat.Start
-	inode, _ := proc.PidfdInode(stat.PID)
-	return join(err, c.spec.Lease.Update(func(lease *ledger.Lease) { lease.Child, lease.ChildInode = identity, inode }))
+	err := s.stuck(h.undying)
+	return join(err, s.note(c, h.undying))
 }

@@ -147,7 +147,7 @@ func (spec *Spec) complete() error {
 }
 
 // Run starts the child, waits for its end or brings it about, and returns after it has been seen gone, or as Stuck.
-// It takes at most Limit, plus Grace, plus 5 s when the kernel is slow to end what was killed. It does not panic,
+// It takes at most Limit, plus Grace, plus 3 s when the kernel is slow to end what was killed (11 s when a whole family is). It does not panic,
 // whatever ctx, Settle and Redact do.
 func (s *Supervisor) Run(ctx context.Context, spec Spec) Ending {
 	began := time.Now()
