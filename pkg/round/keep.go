@@ -1,0 +1,198 @@
+package round
+
+import (
+	"crypto/rand"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/camwarden/camwarden/pkg/camera"
+	"github.com/camwarden/camwarden/pkg/capture"
+	"github.com/camwarden/camwarden/pkg/fault"
+)
+
+// Keeper stores stills. Every file appears whole, by rename, or not at all.
+type Keeper interface {
+	// Prepare makes sure that stills can be written, before any camera is dialled.
+	Prepare() error
+	// Keep stores one still and returns its path, which is empty when it is not a file.
+	Keep(cam camera.Camera, still capture.Still) (string, error)
+}
+
+// Archive keeps every still of every round: DIR/<id>/<UTC time with milliseconds>.jpg, and a latest.jpg symlink
+// that moves only on success. It never overwrites another round's picture.
+type Archive struct{ Dir string }
+
+// Prepare creates the folder and tries to write into it.
+func (a Archive) Prepare() error { return writable(a.Dir) }
+
+// Keep stores one still in the camera's own folder.
+func (a Archive) Keep(cam camera.Camera, still capture.Still) (string, error) {
+	dir := filepath.Join(a.Dir, cam.ID)
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return "", unwritable(dir, err)
+	}
+	var path string
+	// Two stills of one camera in the same millisecond are possible (two rounds): the later one moves on, never over.
+	for at := still.CapturedAt.UTC(); ; at = at.Add(time.Millisecond) {
+		path = filepath.Join(dir, at.Format("20060102T150405.000Z")+".jpg")
+		err := place(path, still.JPEG, unix.RENAME_NOREPLACE)
+		if errors.Is(err, fs.ErrExist) {
+			continue
+		}
+		if err != nil {
+			return "", unwritable(path, err)
+		}
+		break
+	}
+	return path, point(filepath.Join(dir, "latest.jpg"), filepath.Base(path))
+}
+
+// point moves the symlink at link to target, in one step, and leaves anything that is not a symlink alone.
+func point(link, target string) error {
+	if info, err := os.Lstat(link); err == nil && info.Mode()&fs.ModeSymlink == 0 {
+		return fault.New(fault.Local, "", "%s is in the way: it is not a symlink, so it was not replaced", link).
+			WithHint("move it away: mv %s %s.old", link, link)
+	}
+	next := temporary(filepath.Dir(link))
+	if err := os.Symlink(target, next); err != nil {
+		return unwritable(link, err)
+	}
+	if err := os.Rename(next, link); err != nil {
+		_ = os.Remove(next)
+		return unwritable(link, err)
+	}
+	return nil
+}
+
+// Folder keeps one picture a camera, <id>.jpg, and replaces the one before: what a snapshot does by default.
+type Folder struct{ Dir string }
+
+// Prepare creates the folder and tries to write into it.
+func (f Folder) Prepare() error { return writable(f.Dir) }
+
+// Keep stores one still as <id>.jpg.
+func (f Folder) Keep(cam camera.Camera, still capture.Still) (string, error) {
+	path := filepath.Join(f.Dir, cam.ID+".jpg")
+	if err := place(path, still.JPEG, 0); err != nil {
+		return "", unwritable(path, err)
+	}
+	return path, nil
+}
+
+// File keeps one still under the very name the user gave.
+type File struct{ Path string }
+
+// Prepare refuses a path that cannot become a file.
+func (f File) Prepare() error {
+	if info, err := os.Stat(f.Path); err == nil && !info.Mode().IsRegular() {
+		return fault.New(fault.Local, "", "%s is in the way: it is not a regular file", f.Path).
+			WithHint("give the name of a file, or a folder with -d")
+	}
+	dir := filepath.Dir(f.Path)
+	if _, err := os.Stat(dir); err != nil {
+		return unwritable(f.Path, err)
+	}
+	return writable(dir)
+}
+
+// Keep stores the still, replacing an older file of that name.
+func (f File) Keep(_ camera.Camera, still capture.Still) (string, error) {
+	if err := place(f.Path, still.JPEG, 0); err != nil {
+		return "", unwritable(f.Path, err)
+	}
+	return f.Path, nil
+}
+
+// Memory hands the still to its holder, who writes it where no file is wanted.
+type Memory struct{ JPEG []byte }
+
+// Prepare has nothing to prepare.
+func (m *Memory) Prepare() error { return nil }
+
+// Keep holds on to the still.
+func (m *Memory) Keep(_ camera.Camera, still capture.Still) (string, error) {
+	m.JPEG = still.JPEG
+	return "", nil
+}
+
+// place writes data under a name of its own beside path and renames it into place, so that a reader never sees half a
+// picture and a full disk leaves nothing behind. Flags are those of renameat2(2).
+func place(path string, data []byte, flags uint) error {
+	// Not os.CreateTemp: its mode is 0600 whatever the umask, and pictures are for others to read where the umask lets them.
+	tmp, err := os.OpenFile(temporary(filepath.Dir(path)), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
+	if err != nil {
+		return err
+	}
+	_, err = tmp.Write(data)
+	if err == nil {
+		err = tmp.Sync() // else a power cut after the rename could leave an empty picture under its final name
+	}
+	err = errors.Join(err, tmp.Close())
+	if err == nil {
+		err = rename(tmp.Name(), path, flags)
+	}
+	if err != nil {
+		_ = os.Remove(tmp.Name())
+	}
+	return err
+}
+
+// temporary is a name in dir that no other run, and no other visit of this one, uses.
+func temporary(dir string) string {
+	return filepath.Join(dir, ".camwarden-"+rand.Text()+".tmp")
+}
+
+func rename(from, to string, flags uint) error {
+	err := unix.Renameat2(unix.AT_FDCWD, from, unix.AT_FDCWD, to, flags)
+	if flags != unix.RENAME_NOREPLACE || !errors.Is(err, unix.EINVAL) && !errors.Is(err, unix.ENOSYS) {
+		return err
+	}
+	// A file system without RENAME_NOREPLACE (NFS, say): link(2) does not replace either.
+	if err := os.Link(from, to); err != nil {
+		return err
+	}
+	return os.Remove(from)
+}
+
+// writable creates dir and tries to make a file in it: permission bits do not tell root, and say nothing of a read-only mount.
+func writable(dir string) error {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return unwritable(dir, err)
+	}
+	probe, err := os.OpenFile(temporary(dir), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return unwritable(dir, err)
+	}
+	return errors.Join(probe.Close(), os.Remove(probe.Name()))
+}
+
+// unwritable names the path once: the os package puts it, or that of a temporary file, into its own text.
+func unwritable(path string, err error) error {
+	cause := err
+	var inPath *fs.PathError
+	var inLink *os.LinkError
+	switch {
+	case errors.As(err, &inPath):
+		cause = inPath.Err
+	case errors.As(err, &inLink):
+		cause = inLink.Err
+	}
+	f := fault.New(fault.Local, "", "cannot write %s: %w", path, cause)
+	switch {
+	case errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT):
+		return f.WithHint("free some room: df -h %s", filepath.Dir(path))
+	case errors.Is(err, unix.ENOTDIR) || errors.Is(err, unix.EISDIR):
+		return f.WithHint("something else has that name: ls -ld %s", path)
+	case errors.Is(err, fs.ErrPermission):
+		return f.WithHint("choose a folder this user may write to, with -d, or change its owner: ls -ld %s", filepath.Dir(path))
+	case errors.Is(err, fs.ErrNotExist):
+		return f.WithHint("create the folder first: mkdir -p %s", filepath.Dir(path))
+	default:
+		return f
+	}
+}
