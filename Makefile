@@ -1,0 +1,57 @@
+# camwarden: two commands do all the set-up, "make demo" and "make test". The rest is for those who change it.
+
+GO        ?= go
+LINTER    := bin/golangci-lint
+LINTER_AT := v2.15.0
+FUZZTIME  ?= 30s
+BENCH     ?= .
+
+.DEFAULT_GOAL := help
+.PHONY: help build demo test lint generate bench soak fuzz clean
+
+help: ## what there is to make
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
+
+build: ## bin/camwarden and bin/camsim
+	$(GO) build -trimpath -o bin/ ./cmd/camwarden ./cmd/camsim
+
+demo: ## a round over a simulated subnet, pictures in ./demo (installs ffmpeg if it is missing)
+	@packaging/install.sh ffmpeg
+	@$(MAKE) --no-print-directory build
+	@packaging/demo.sh
+
+test: ## everything, with the race detector (installs what the tests need)
+	@packaging/install.sh ffmpeg gcc libc6-dev python3-gi gir1.2-gst-rtsp-server-1.0 \
+		gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly
+	@packaging/test.sh
+
+lint: $(LINTER) ## golangci-lint, and shellcheck where it is installed
+	$(LINTER) run ./...
+	@if command -v shellcheck >/dev/null; then shellcheck .ci/run packaging/*.sh; fi
+
+# The version stands in the name of the stamp, so that a new one is fetched.
+$(LINTER): bin/.golangci-lint-$(LINTER_AT)
+bin/.golangci-lint-$(LINTER_AT):
+	@mkdir -p bin
+	GOBIN=$(CURDIR)/bin $(GO) install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(LINTER_AT)
+	@touch $@
+
+generate: ## man pages and completions, from the command tree
+	$(GO) run ./cmd/camwarden generate .
+
+bench: ## the figures of docs/benchmarks.md
+	$(GO) test -run '^$$' -bench '$(BENCH)' -benchmem -timeout 30m ./...
+
+soak: ## the long tests: many rounds, many kills
+	CAMWARDEN_SOAK=1 $(GO) test -count=1 -run Soak -timeout 60m -v ./...
+
+fuzz: ## every fuzz test, FUZZTIME (30s) each
+	@for pkg in $$($(GO) list ./...); do \
+		for name in $$($(GO) test -list '^Fuzz' $$pkg | grep '^Fuzz'); do \
+			echo "$$pkg $$name"; \
+			$(GO) test -run '^$$' -fuzz "^$$name\$$" -fuzztime $(FUZZTIME) $$pkg || exit 1; \
+		done; \
+	done
+
+clean: ## what make has built; not the pictures of the demo
+	rm -rf bin dist

@@ -1,0 +1,26 @@
+#!/bin/bash
+# Vet, then every test with the race detector, then the question whether anything of this run is still alive.
+# Every process that a test starts inherits CAMWARDEN_TEST_RUN; the value is this run's own.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+run=$(cat /proc/sys/kernel/random/uuid)
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+
+go vet ./...
+status=0
+env CAMWARDEN_TEST_RUN="$run" go test -race -count=1 -timeout 20m -v "$@" ./... >"$log" 2>&1 || status=$?
+if [ "$status" -ne 0 ]; then
+	# What failed, and what it said: -v is for the figures below, not for the eye.
+	grep -vE '^=== (RUN|PAUSE|CONT|NAME)|^ *--- (PASS|SKIP)|^PASS$' "$log" || true
+else
+	grep -E '^(ok|FAIL|panic)' "$log" || true
+fi
+grep -E '^ *--- SKIP' "$log" | sort -u || true
+printf '%s tests passed, %s failed, %s skipped, in %d s\n' \
+	"$(grep -cE '^ *--- PASS' "$log" || true)" "$(grep -cE '^ *--- FAIL' "$log" || true)" \
+	"$(grep -cE '^ *--- SKIP' "$log" || true)" "$SECONDS"
+
+packaging/survivors.sh "$run" || status=1
+exit "$status"
