@@ -58,7 +58,7 @@ var errDeadline = errors.New("the round's deadline has passed")
 // turn decides whether the camera is dialled at all, and visits it.
 func (r *runner) turn(ctx context.Context, stop *brake, i int) Visit {
 	cam := r.cams[i]
-	if err := notNow(ctx, r.plan.Deadline); err != nil {
+	if err := r.notNow(ctx, cam); err != nil {
 		return skipped(cam, err)
 	}
 	pass, done := stop.enter()
@@ -67,7 +67,7 @@ func (r *runner) turn(ctx context.Context, stop *brake, i int) Visit {
 			WithHint("is the network up? ip route get %s", cam.Host))
 	}
 	defer done()
-	if err := notNow(ctx, r.plan.Deadline); err != nil {
+	if err := r.notNow(ctx, cam); err != nil {
 		return skipped(cam, err) // it passed while another camera was probing the network
 	}
 	v := r.visit(ctx, i)
@@ -77,17 +77,27 @@ func (r *runner) turn(ctx context.Context, stop *brake, i int) Visit {
 	return v
 }
 
-// notNow says why a visit must not begin any more, or nil.
-func notNow(ctx context.Context, deadline time.Duration) *fault.Error {
+// notNow says why a visit must not begin any more, or nil. One that the round's deadline would soon cut short does not
+// begin: it would cost the camera a connection and give no picture.
+func (r *runner) notNow(ctx context.Context, cam camera.Camera) *fault.Error {
+	deadline, limited := ctx.Deadline()
 	switch {
-	case ctx.Err() == nil:
-		return nil
-	case errors.Is(context.Cause(ctx), errDeadline):
-		return fault.New(fault.Deadline, "", "not tried: the round's deadline of %s passed before its turn", deadline).
+	case errors.Is(context.Cause(ctx), errDeadline) || limited && time.Until(deadline) < min(r.timeout(cam)/4, time.Second):
+		return fault.New(fault.Deadline, "", "not tried: the round's deadline of %s passed before its turn", r.plan.Deadline).
 			WithHint("raise --deadline, or visit more at once with -j; the next round begins with this camera")
-	default:
+	case ctx.Err() != nil:
 		return fault.New(fault.Cancelled, "", "not tried: the round was cancelled before its turn")
+	default:
+		return nil
 	}
+}
+
+// timeout is the budget of one visit of the camera.
+func (r *runner) timeout(cam camera.Camera) time.Duration {
+	if r.plan.Timeout > 0 {
+		return r.plan.Timeout
+	}
+	return cam.Timeout
 }
 
 // visit takes one still within the camera's time-out. It never panics: a panic is this camera's failure, not the round's.
@@ -103,11 +113,7 @@ func (r *runner) visit(ctx context.Context, i int) (v Visit) {
 		}
 		v.DurationMS = time.Since(began).Milliseconds()
 	}()
-	timeout := r.plan.Timeout
-	if timeout <= 0 {
-		timeout = cam.Timeout
-	}
-	ctx, cancel := context.WithTimeout(ctx, timeout)
+	ctx, cancel := context.WithTimeout(ctx, r.timeout(cam))
 	defer cancel()
 
 	cam, err := r.resolve(ctx, cam)
@@ -115,7 +121,7 @@ func (r *runner) visit(ctx context.Context, i int) (v Visit) {
 		return failed(cam, err)
 	}
 	r.cams[i] = cam // for the scope of the last look
-	result := r.chain.Visit(ctx, capture.Visit{Camera: cam, Strict: r.plan.Strict, Timeout: timeout})
+	result := r.chain.Visit(ctx, capture.Visit{Camera: cam, Strict: r.plan.Strict, Timeout: r.timeout(cam)})
 	return r.keep(cam, result)
 }
 
