@@ -192,8 +192,8 @@ func TestTheDeadlineKeepsTheRestFromTheirTurnAndTheNextRoundBeginsWithThem(t *te
 	b.plan.Jobs, b.plan.Deadline = 1, time.Second
 	report := b.run()
 	mustBeClean(t, report)
-	if v := visitOf(t, report, "mute-0"); v.Error.Class != fault.Timeout || v.Skipped {
-		t.Errorf("the camera that the deadline cut short: %+v", v.Error)
+	if v := visitOf(t, report, "mute-0"); (v.Error.Class != fault.Deadline && v.Error.Class != fault.Timeout) || v.Skipped {
+		t.Errorf("the camera that the deadline cut short was dialled: %+v", v.Error)
 	}
 	for _, id := range []string{"mute-1", "healthy-2"} {
 		if v := visitOf(t, report, id); !v.Skipped || v.Error.Class != fault.Deadline {
