@@ -1,0 +1,166 @@
+package capture
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"time"
+
+	"github.com/camwarden/camwarden/pkg/fault"
+)
+
+// Chain is the sources that work here, in the order in which they are tried.
+type Chain struct {
+	sources []Source
+	notices []string
+}
+
+// NewChain checks the sources and keeps those that can work, in the given order. The error is of class no-source
+// when none can, and cancelled when ctx ended before that was known; nothing has been dialled.
+func NewChain(ctx context.Context, sources []Source) (Chain, error) {
+	var (
+		chain  Chain
+		wrong  []string
+		remedy string
+	)
+	for _, source := range sources {
+		err := fault.From(source.Check(ctx), fault.Local, "")
+		if err == nil {
+			chain.sources = append(chain.sources, source)
+			chain.notices = append(chain.notices, source.Notices()...)
+			continue
+		}
+		if err.Class == fault.Cancelled {
+			return Chain{}, err
+		}
+		wrong = append(wrong, "source "+source.Name()+" cannot work here: "+err.Message)
+		if remedy == "" {
+			remedy = err.Hint
+		}
+	}
+	if len(chain.sources) > 0 {
+		chain.notices = append(chain.notices, wrong...)
+		return chain, nil
+	}
+	if len(wrong) == 0 {
+		return Chain{}, fault.New(fault.NoSource, "", "no source is listed").WithHint("set sources, or leave it out for the default")
+	}
+	return Chain{}, fault.New(fault.NoSource, "", "%s", strings.Join(wrong, "; ")).WithHint("%s", remedy)
+}
+
+// Sources returns the sources that can work here.
+func (c Chain) Sources() []Source { return c.sources }
+
+// Notices returns what the operator should know: what weakens a promise, and which sources were left out.
+func (c Chain) Notices() []string { return c.notices }
+
+// Attempt is one source's try, as documents show it.
+type Attempt struct {
+	Source     string       `json:"source" yaml:"source"`
+	OK         bool         `json:"ok" yaml:"ok"`
+	DurationMS int64        `json:"duration_ms" yaml:"duration_ms"`
+	Error      *fault.Error `json:"error" yaml:"error"`
+}
+
+// Result is what a visit gave. The still counts only when Err is nil.
+type Result struct {
+	Still    Still
+	Source   string    // that gave the still
+	Attempts []Attempt // in order; never nil
+	Dialled  bool      // the camera was dialled; when not, the visit was skipped
+	Err      *fault.Error
+}
+
+// Visit tries the sources in order until one gives a valid still, the time of the visit is used up, or an error says
+// that another source would only repeat it (see mayTryNext). A source that dials takes its slot by itself.
+func (c Chain) Visit(ctx context.Context, v Visit) Result {
+	result := Result{Attempts: []Attempt{}}
+	if v.Timeout <= 0 {
+		v.Timeout = v.Camera.Timeout
+	}
+	if v.Timeout > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, v.Timeout)
+		defer cancel()
+	}
+	if v.Password == "" {
+		var err error
+		if v.Password, err = v.Camera.Password.Reveal(); err != nil {
+			result.Err = fault.From(err, fault.Usage, "")
+			return result
+		}
+	}
+	for _, source := range c.sources {
+		if ctx.Err() != nil {
+			result.Err = outOfTime(ctx, result.Err)
+			return result
+		}
+		began := time.Now()
+		still, report := source.Capture(ctx, v)
+		result.Dialled = result.Dialled || report.Dialled
+		result.Attempts = append(result.Attempts, Attempt{
+			Source: source.Name(), OK: report.Err == nil, DurationMS: time.Since(began).Milliseconds(), Error: report.Err,
+		})
+		result.Err = report.Err
+		if report.Err == nil {
+			result.Still, result.Source = still, source.Name()
+			return result
+		}
+		if report.Final || !mayTryNext(report) {
+			return result
+		}
+	}
+	if result.Err == nil {
+		result.Err = fault.New(fault.NoSource, "", "no source is left to try")
+	}
+	return result
+}
+
+// outOfTime is the error of a visit whose time ended between two sources: what the last one said, if there was one.
+func outOfTime(ctx context.Context, last *fault.Error) *fault.Error {
+	switch {
+	case last != nil:
+		return last
+	case errors.Is(ctx.Err(), context.DeadlineExceeded):
+		return fault.New(fault.Deadline, "", "not tried: %w", context.Cause(ctx))
+	}
+	return fault.New(fault.Cancelled, "", "not tried: %w", context.Cause(ctx))
+}
+
+// next says when another source may be tried after an error.
+type next int
+
+const (
+	never   next = iota // the camera has answered, or must be left alone
+	relayed             // only when somebody else dialled and told us: our own dial may fare better
+	always              // this source's own trouble
+)
+
+// afterwards is the rule of the chain. A camera that has timed out, has no slot left or has refused a log-in is not
+// dialled and not logged in to again in the same visit: the second try would cost a slot, or lock the account.
+//
+//	refused, unreachable, dns, closed   another server's view of the network need not be ours
+//	protocol, no-video, decode, not-jpeg   what one client cannot read, another may
+//	local                               a source that had not dialled yet failed at home
+func afterwards(class fault.Class) next {
+	switch class {
+	case fault.Go2rtc, fault.NoSource, fault.Protocol, fault.NoVideo, fault.Decode, fault.NotJPEG:
+		return always
+	case fault.Refused, fault.Unreachable, fault.DNS, fault.Closed, fault.Local:
+		return relayed
+	case fault.Timeout, fault.Exhausted, fault.Auth, fault.NotFound,
+		fault.Busy, fault.Cooling, fault.Brake, fault.Deadline, fault.Cancelled, fault.Usage:
+		return never
+	}
+	return never
+}
+
+func mayTryNext(report Report) bool {
+	switch afterwards(report.Err.Class) {
+	case always:
+		return true
+	case relayed:
+		return !report.Dialled
+	}
+	return false
+}

@@ -1,0 +1,157 @@
+package capture
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/camwarden/camwarden/pkg/camera"
+	"github.com/camwarden/camwarden/pkg/fault"
+)
+
+// answer is a source that always gives the same answer.
+type answer struct {
+	name   string
+	check  error
+	report Report
+	asked  *[]string
+	slow   time.Duration
+}
+
+func (a answer) Name() string                                     { return a.name }
+func (a answer) Check(context.Context) error                      { return a.check }
+func (a answer) Notices() []string                                { return nil }
+func (a answer) Construct(context.Context, []camera.Camera) error { return nil }
+func (a answer) Destruct(context.Context) error                   { return nil }
+func (a answer) Capture(ctx context.Context, _ Visit) (Still, Report) {
+	*a.asked = append(*a.asked, a.name)
+	if a.slow > 0 {
+		<-ctx.Done()
+	}
+	return Still{Width: len(a.name)}, a.report
+}
+
+func TestOneTableSaysWhenAnotherSourceMayTry(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		class          fault.Class
+		dialled, again bool
+	}{
+		{fault.Timeout, true, false},
+		{fault.Timeout, false, false},
+		{fault.Exhausted, true, false},
+		{fault.Exhausted, false, false},
+		{fault.Auth, true, false},
+		{fault.Auth, false, false},
+		{fault.NotFound, true, false},
+		{fault.Refused, true, false},
+		{fault.Refused, false, true}, // go2rtc could not connect: perhaps it is on another host
+		{fault.Unreachable, true, false},
+		{fault.Unreachable, false, true},
+		{fault.DNS, false, true},
+		{fault.Closed, true, false},
+		{fault.Closed, false, true},
+		{fault.Protocol, true, true},
+		{fault.NoVideo, true, true},
+		{fault.Decode, true, true},
+		{fault.NotJPEG, true, true},
+		{fault.Go2rtc, false, true},
+		{fault.Local, false, true},
+		{fault.Local, true, false},
+		{fault.NoSource, false, true},
+		{fault.Busy, false, false},
+		{fault.Cooling, false, false},
+		{fault.Cancelled, true, false},
+		{fault.Deadline, true, false},
+		{fault.Brake, false, false},
+		{fault.Usage, false, false},
+		{"some-new-class", false, false},
+	} {
+		var asked []string
+		first := answer{name: "first", asked: &asked, report: Report{Dialled: c.dialled, Err: fault.New(c.class, "", "no")}}
+		chain, err := NewChain(t.Context(), []Source{first, answer{name: "second", asked: &asked}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		result := chain.Visit(t.Context(), Visit{Timeout: time.Minute})
+		if again := slices.Contains(asked, "second"); again != c.again {
+			t.Errorf("after %s (dialled %v): another source tried %v, want %v", c.class, c.dialled, again, c.again)
+		}
+		if (result.Err == nil) != c.again || len(result.Attempts) != len(asked) || result.Dialled != c.dialled {
+			t.Errorf("after %s: result %+v of %v", c.class, result, asked)
+		}
+	}
+}
+
+func TestAFinalErrorEndsTheVisitWhateverItsClass(t *testing.T) {
+	t.Parallel()
+	var asked []string
+	chain, _ := NewChain(t.Context(), []Source{
+		answer{name: "first", asked: &asked, report: Report{Dialled: true, Final: true, Err: fault.New(fault.Protocol, "", "redirected")}},
+		answer{name: "second", asked: &asked},
+	})
+	if result := chain.Visit(t.Context(), Visit{Timeout: time.Minute}); result.Err == nil || len(asked) != 1 {
+		t.Errorf("%+v, asked %v", result, asked)
+	}
+}
+
+func TestSourcesShareOneBudget(t *testing.T) {
+	t.Parallel()
+	var asked []string
+	chain, _ := NewChain(t.Context(), []Source{
+		answer{name: "first", asked: &asked, slow: 1, report: Report{Err: fault.New(fault.Go2rtc, "", "hangs")}},
+		answer{name: "second", asked: &asked},
+	})
+	result := chain.Visit(t.Context(), Visit{Timeout: 50 * time.Millisecond})
+	if len(asked) != 1 || result.Err == nil || result.Err.Class != fault.Go2rtc {
+		t.Errorf("asked %v, %+v", asked, result)
+	}
+}
+
+func TestACancelledVisitAsksNobody(t *testing.T) {
+	t.Parallel()
+	var asked []string
+	chain, _ := NewChain(t.Context(), []Source{answer{name: "first", asked: &asked}})
+	ctx, cancel := context.WithCancelCause(t.Context())
+	cancel(errors.New("interrupted"))
+	result := chain.Visit(ctx, Visit{Timeout: time.Minute})
+	if len(asked) != 0 || result.Err == nil || result.Err.Class != fault.Cancelled || result.Dialled || !strings.Contains(result.Err.Message, "interrupted") {
+		t.Errorf("asked %v, %+v", asked, result)
+	}
+}
+
+func TestAChainKeepsTheSourcesThatWorkAndSaysWhichDoNot(t *testing.T) {
+	t.Parallel()
+	var asked []string
+	broken := answer{name: "broken", asked: &asked, check: fault.New(fault.Local, "", "program missing").WithHint("install it")}
+	chain, err := NewChain(t.Context(), []Source{broken, answer{name: "good", asked: &asked}})
+	if err != nil || len(chain.Sources()) != 1 || len(chain.Notices()) != 1 || !strings.Contains(chain.Notices()[0], "program missing") {
+		t.Errorf("%v, %d sources, notices %q", err, len(chain.Sources()), chain.Notices())
+	}
+	_, err = NewChain(t.Context(), []Source{broken})
+	if known := fault.From(err, "", ""); known == nil || known.Class != fault.NoSource || known.Hint != "install it" {
+		t.Errorf("without a source that works: %+v", known)
+	}
+	if _, err = NewChain(t.Context(), nil); fault.ClassOf(err) != fault.NoSource {
+		t.Errorf("without any source: %v", err)
+	}
+	broken.check = fault.New(fault.Cancelled, "", "interrupted")
+	if _, err = NewChain(t.Context(), []Source{broken, answer{name: "good", asked: &asked}}); fault.ClassOf(err) != fault.Cancelled {
+		t.Errorf("cancelled while checking: %v", err)
+	}
+}
+
+func TestAnAttemptIsShownAsTheDocumentsPromise(t *testing.T) {
+	t.Parallel()
+	got, err := json.Marshal(Attempt{Source: "rtsp", OK: true, DurationMS: 641})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := `{"source":"rtsp","ok":true,"duration_ms":641,"error":null}`; string(got) != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+}

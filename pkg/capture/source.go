@@ -1,0 +1,51 @@
+// Package capture knows the ways to get a still from a camera, tries them in order, and never trusts what it got.
+package capture
+
+import (
+	"context"
+	"time"
+
+	"github.com/camwarden/camwarden/pkg/camera"
+	"github.com/camwarden/camwarden/pkg/fault"
+)
+
+// Source is one way to get a still. Its methods may be called from several goroutines, Check before all others.
+type Source interface {
+	// Name is the source's name in the configuration and in documents.
+	Name() string
+	// Check says whether the source can work on this host at all, without touching a camera.
+	// The error is a *fault.Error of class no-source or local, or cancelled when ctx ended first.
+	Check(ctx context.Context) error
+	// Notices are sentences for the operator, known after Check: what weakens a promise here. They may be none.
+	Notices() []string
+	// Construct prepares the source for a round over the cameras; Destruct takes down what it made.
+	Construct(ctx context.Context, cameras []camera.Camera) error
+	// Capture takes one still. It returns when nothing of it is left, at the latest soon after the deadline of ctx,
+	// which it must have. The still counts only when Report.Err is nil.
+	Capture(ctx context.Context, v Visit) (Still, Report)
+	Destruct(ctx context.Context) error
+}
+
+// Visit is the wish for one still.
+type Visit struct {
+	Camera   camera.Camera // its address must be resolved
+	Password string        // "": the camera's own secret is revealed
+	Timeout  time.Duration // of all sources together; 0: the camera's own. The deadline of the context counts too
+	Strict   bool          // decode the whole picture, not only its headers
+}
+
+// Still is one picture and where it comes from.
+type Still struct {
+	JPEG          []byte
+	CapturedAt    time.Time     // when the picture was complete here
+	Waited        time.Duration // from the dial until then
+	Width, Height int           // pixels
+	Codec         string        // of the camera's stream, in ffmpeg's spelling (h264, hevc, mjpeg); "" when not known
+}
+
+// Report is how a source's attempt went.
+type Report struct {
+	Dialled bool         // this source opened, or may have opened, a connection to the camera by itself
+	Final   bool         // whatever the class says, no other source may try: it would walk into the same trap
+	Err     *fault.Error // nil: there is a still
+}

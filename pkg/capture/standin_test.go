@@ -1,0 +1,103 @@
+package capture
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// TestMain makes the test binary an ffmpeg when it is called by such a name: a link called ffmpeg-half behaves as "half".
+// The name is all that reaches it: children get a clean environment.
+func TestMain(m *testing.M) {
+	if behaviour, ok := strings.CutPrefix(filepath.Base(os.Args[0]), "ffmpeg-"); ok {
+		os.Exit(standIn(behaviour, os.Args[1:]))
+	}
+	os.Exit(m.Run())
+}
+
+const (
+	modernHelp = "Demuxer rtsp [RTSP input]:\n  -timeout           <int64>      .D......... set timeout (in microseconds) of socket I/O operations\n"
+	oldHelp    = "Demuxer rtsp [RTSP input]:\n  -timeout           <int>        .D....... set maximum timeout (in seconds) to wait for incoming connections\n" +
+		"  -stimeout          <int>        .D....... set timeout (in microseconds) of socket TCP I/O operations\n"
+)
+
+// standIn is an ffmpeg that answers the probe well, and then misbehaves.
+func standIn(behaviour string, args []string) int {
+	line := strings.Join(args, " ")
+	input, _ := io.ReadAll(os.Stdin)
+	switch {
+	case behaviour == "not":
+		return 0
+	case behaviour == "hangs":
+		time.Sleep(time.Hour)
+	case line == "-h demuxer=rtsp":
+		fmt.Fprintln(os.Stderr, "ffmpeg version 9.9-standin Copyright")
+		if behaviour == "old" {
+			fmt.Print(oldHelp)
+		} else {
+			fmt.Print(modernHelp)
+		}
+		return 0
+	case string(input) == scriptQuestion && behaviour == "old":
+		fmt.Fprintln(os.Stderr, "[concat @ 0x55d3] Line 3: unknown keyword 'option'\npipe:0: Invalid data found when processing input")
+		return 1
+	case string(input) == scriptQuestion:
+		fmt.Fprintln(os.Stderr, "[concat @ 0x55d3] Impossible to open 'data:,'\npipe:0: Invalid data found when processing input")
+		return 1
+	}
+	// What it was told, for the test that looks for passwords.
+	if err := os.WriteFile(os.Args[0]+".args", []byte(line+"\n"+strings.Join(os.Environ(), "\n")), 0o600); err != nil {
+		return 99
+	}
+	if err := os.WriteFile(os.Args[0]+".stdin", input, 0o600); err != nil {
+		return 99
+	}
+	var tb testing.B
+	picture := photo(&tb, 320, 180)
+	switch behaviour {
+	case "good":
+		os.Stdout.Write(picture)
+	case "half":
+		os.Stdout.Write(picture[:len(picture)/2])
+	case "twice":
+		os.Stdout.Write(bytes.Repeat(picture, 2))
+	case "hole":
+		os.Stdout.Write(append(picture[:len(picture)/2], 0xff, 0xd9))
+	case "empty":
+	case "corrupt":
+		fmt.Fprintln(os.Stderr, "Input #0, concat, from 'pipe:0':\npipe:0: corrupt decoded frame in stream 0")
+		os.Stdout.Write(picture)
+	case "floods-stdout":
+		for {
+			if _, err := os.Stdout.Write(bytes.Repeat([]byte{0xff, 0xd8}, 1<<15)); err != nil {
+				return 1
+			}
+		}
+	case "floods-stderr":
+		for range 1 << 14 {
+			fmt.Fprintf(os.Stderr, "[h264 @ 0x5] error while decoding MB 2 0 of %s %s\n", input, line)
+		}
+		os.Stdout.Write(picture[:100])
+		return 1
+	case "tells":
+		fmt.Fprintf(os.Stderr, "cannot open %s\nor %q\n%s %s", input, input, line, bytes.Split(input, []byte("'"))[1])
+		return 1
+	case "old":
+		fmt.Fprintf(os.Stderr, "%s: Server returned 404 Not Found\n", line)
+		return 1
+	case "deaf":
+		signal.Ignore(syscall.SIGTERM)
+		time.Sleep(time.Hour)
+	case "crashes":
+		_ = syscall.Kill(os.Getpid(), syscall.SIGKILL) // as the kernel does when memory runs out
+		time.Sleep(time.Hour)
+	}
+	return 0
+}
