@@ -1,0 +1,252 @@
+package redact_test
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"html"
+	"net/url"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/camwarden/camwarden/pkg/redact"
+)
+
+// nasty are passwords with every character that some encoding treats in its own way.
+var nasty = []string{
+	"S3cretPass", "p@ss/w#rd", "100%sure&more", `quo'te"d`, "back\\slash", "a:b?c=d", "two words+one",
+	"pässwörd☃", "パスワード", "emoji😀pw", "<&>&amp;", "%41%2f%", "tab\there", "nl\\n\\u0026", "****", "***x", "x***", "bad\xffutf8",
+}
+
+// spellings are the ways in which a program may write a secret down.
+func spellings(secret string) map[string]string {
+	quoted, _ := json.Marshal(secret)
+	bare := func(quoted string) string { return quoted[1 : len(quoted)-1] }
+	inJSON := bare(string(quoted))
+	again, _ := json.Marshal(string(quoted))
+	var upper, lower, octal strings.Builder
+	for _, b := range []byte(secret) {
+		fmt.Fprintf(&upper, "%%%02X", b)
+		fmt.Fprintf(&lower, "%%%02x", b)
+		fmt.Fprintf(&octal, `\%03o`, b)
+	}
+	user := url.UserPassword("u", secret).String()
+	return map[string]string{
+		"raw":             secret,
+		"path":            url.PathEscape(secret),
+		"query":           url.QueryEscape(secret),
+		"user-info":       user[len("u:"):],
+		"all upper":       upper.String(),
+		"all lower":       lower.String(),
+		"twice":           url.QueryEscape(url.PathEscape(secret)),
+		"thrice":          url.QueryEscape(url.QueryEscape(upper.String())),
+		"json":            inJSON,
+		"json in json":    strings.TrimSuffix(strings.TrimPrefix(string(again), `"\"`), `\""`),
+		"ascii":           bare(fmt.Sprintf("%+q", secret)),
+		"go":              bare(fmt.Sprintf("%q", secret)),
+		"shell, ffconcat": strings.ReplaceAll(secret, `'`, `'\''`),
+		"shlex":           strings.ReplaceAll(secret, `'`, `'"'"'`),
+		"html":            html.EscapeString(secret),
+		"octal":           octal.String(),
+	}
+}
+
+func TestAKnownSecretIsHiddenInEverySpellingAndItsSurroundingsStay(t *testing.T) {
+	t.Parallel()
+	for _, secret := range nasty {
+		r := redact.New(secret)
+		for name, spelling := range spellings(secret) {
+			text := "camera gate says " + spelling + " at 192.168.1.5:554/stream1"
+			got := r.String(text)
+			if want := "camera gate says *** at 192.168.1.5:554/stream1"; got != want {
+				t.Errorf("%q as %s: %q became %q", secret, name, text, got)
+			}
+			if again := r.String(got); again != got {
+				t.Errorf("%q as %s: a second time changed %q to %q", secret, name, got, again)
+			}
+		}
+	}
+}
+
+func TestAKnownSecretIsHiddenInTheBase64OfALogIn(t *testing.T) {
+	t.Parallel()
+	for _, secret := range []string{"S3cretPass", "p@ss/w#rd", "パスワード"} {
+		for _, user := range []string{"", "u", "ad", "adm", "admin"} {
+			for _, coded := range []string{
+				base64.StdEncoding.EncodeToString([]byte(user + ":" + secret)),
+				base64.RawURLEncoding.EncodeToString([]byte(user + ":" + secret)),
+			} {
+				if got := redact.New(secret).String("login=" + coded + " done"); strings.Contains(got, coded[4:12]) {
+					t.Errorf("%q in base64 survived: %q", secret, got)
+				}
+				if got, want := redact.String("Authorization: Basic "+coded+" done"), "Authorization: Basic *** done"; got != want {
+					t.Errorf("unknown secret: got %q, want %q", got, want)
+				}
+			}
+		}
+	}
+}
+
+func TestOverlappingSecretsLeaveNoRemains(t *testing.T) {
+	t.Parallel()
+	if got := redact.New("abcdef", "defghi").String("<abcdefghi>"); got != "<***>" {
+		t.Errorf("got %q", got)
+	}
+	if got := redact.New("a***b").String("aa***bb"); strings.Contains(got, "a***b") {
+		t.Errorf("the replacement put the secret together again: %q", got)
+	}
+}
+
+func TestAShortSecretIsHiddenOnlyWhereItStandsAlone(t *testing.T) {
+	t.Parallel()
+	r := redact.New("cam", "/", "", "***")
+	got := r.String("camera cam, webcam, /stream/cam and rtsp://cam:/@10.0.0.1/x")
+	if want := "camera ***, webcam, /stream/*** and rtsp://***@10.0.0.1/x"; got != want {
+		t.Errorf("got  %q\nwant %q", got, want)
+	}
+}
+
+func TestTextCutInTheMiddleOfASecretShowsNoHalf(t *testing.T) {
+	t.Parallel()
+	r := redact.New("S3cretPass")
+	if got := r.Cut("connecting with S3cretP"); got != "connecting with ***" {
+		t.Errorf("got %q", got)
+	}
+	if got := r.String("connecting with S3cretP"); got != "connecting with S3cretP" {
+		t.Errorf("a whole text was taken for a cut one: %q", got)
+	}
+}
+
+func TestWhatLooksLikeASecretIsHiddenWithoutBeingKnown(t *testing.T) {
+	t.Parallel()
+	for in, want := range map[string]string{
+		// URLs as programs print them.
+		"rtsp://admin:S3cret@127.0.0.1:22101/stream1: Invalid data":              "rtsp://***@127.0.0.1:22101/stream1: Invalid data",
+		"Impossible to open 'rtsp://viewer:S3cret'Pass@127.0.0.1:22198/cam'":     "Impossible to open 'rtsp://***@127.0.0.1:22198/cam'",
+		"rtsp://u:p@ss/w#rd?x@gate/stream1":                                      "rtsp://***@gate/stream1",
+		"rtsp://u:p@w@[fe80::1]:554/a":                                           "rtsp://***@[fe80::1]:554/a",
+		"rtsp://a:b@h1/x,rtsp://c:d@h2/y":                                        "rtsp://***@h1/x,rtsp://***@h2/y",
+		"RTSPS://a:b%40c@h1":                                                     "RTSPS://***@h1",
+		"rtsp://u:with blank@gate/x":                                             "rtsp://***@gate/x",
+		`rtsp://u:with"quote@gate/x`:                                             `rtsp://***@gate/x`,
+		"cut off: rtsp://admin:S3cre":                                            "cut off: rtsp://***",
+		`{"url":"rtsp:\/\/u:p@h\/x"}`:                                            `{"url":"rtsp:\/\/***@h\/x"}`,
+		"PUT /api/streams?src=rtsp%3A%2F%2Fu%3Ap%2540x%4010.0.0.1%2Fa&name=gate": "PUT /api/streams?src=rtsp%3A%2F%2F***%4010.0.0.1%2Fa&name=gate",
+		"http://127.0.0.1:1984/api?src=rtsp://u:p@h/x&y=z":                       "http://127.0.0.1:1984/api?src=rtsp://***@h/x&y=z",
+		"user admin:S3cret@192.168.1.5 failed":                                   "user ***@192.168.1.5 failed",
+		// Assignments.
+		"password=hunter2 host=gate":                   "password=*** host=gate",
+		"/cgi?passwd=x'y,z&channel=1":                  "/cgi?passwd=***&channel=1",
+		"pwd=a;token=b auth=c":                         "pwd=*** auth=***",
+		"CAM_PASSWORD='two words' next":                "CAM_PASSWORD=*** next",
+		"src=http%3A%2F%2Fh%2Fx%3Ftoken%3Dabc%26n%3D1": "src=http%3A%2F%2Fh%2Fx%3Ftoken%3D***%26n%3D1",
+		`{"password":"hun\"ter2","host":"gate"}`:       `{"password":"***","host":"gate"}`,
+		`"{\"password\": \"hunter2\", \"n\": 1}"`:      `"{\"password\": \"***\", \"n\": 1}"`,
+		"  password: hunter2 # mine\n  host: gate":     "  password: ***\n  host: gate",
+		"http://h/x?pass=a\\u0026b=c":                  "http://h/x?pass=***\\u0026b=c",
+		// Headers.
+		"Authorization: Bearer abc.def1 x":                                       "Authorization: Bearer *** x",
+		`Authorization: Digest username="a", response="0123", uri="rtsp://h" ok`: `Authorization: Digest *** ok`,
+		"authorization: Weird stuff here\r\nHost: gate":                          "authorization: ***\r\nHost: gate",
+		`"Authorization":"Basic YTpi","Host":"gate"`:                             `"Authorization":"***","Host":"gate"`,
+		`ffmpeg -headers 'X-Key: it'\''s' -i rtsp://h/x`:                         `ffmpeg -headers '***'\''s' -i rtsp://h/x`,
+		"ffmpeg -headers X-Key: abc -i rtsp://h/x":                               "ffmpeg -headers *** -i rtsp://h/x",
+	} {
+		got := redact.String(in)
+		if got != want {
+			t.Errorf("%s\n got %s\nwant %s", in, got, want)
+		}
+		if again := redact.String(got); again != got {
+			t.Errorf("a second time changed %q to %q", got, again)
+		}
+	}
+}
+
+func TestHarmlessTextStaysAsItIs(t *testing.T) {
+	t.Parallel()
+	for _, text := range []string{
+		"[tcp @ 0x55c4ad01df40] Connection to tcp://127.0.0.1:22198?timeout=0 failed: Connection refused",
+		"[rtsp @ 0x56427ae1e440] method DESCRIBE failed: 401 Unauthorized",
+		"rtsp://192.168.125.19:554/stream1 and rtsp://[::1]:554/a@b and rtsp://gate/",
+		"rtsp://127.0.0.1/cam@main", "see https://github.com/a/b@v1.2", "http://gate:1984/api", "2026-01-05T22:00:00Z",
+		"wrong password: check the camera", "Basic information about tokens", "pipe:0: Invalid data", "",
+		"password_file: /etc/camwarden/yard.pw", "the bearer of news", "author=me", "-frames:v 1 -f image2 -c:v mjpeg pipe:1",
+	} {
+		if got := redact.String(text); got != text {
+			t.Errorf("%q became %q", text, got)
+		}
+	}
+}
+
+func TestArgumentsAreSeenOneByOne(t *testing.T) {
+	t.Parallel()
+	args := []string{"ffmpeg", "-headers", "X-Key: abc\r\n", "-rtsp_transport", "tcp", "-i", "rtsp://u:a b\"c@gate/x", "--password", "hunter2",
+		"-token=x1", "-f", "image2", "pipe:1"}
+	kept := strings.Join(args, "\x00")
+	got := strings.Join(redact.Args(args), "|")
+	if want := `ffmpeg|-headers|***|-rtsp_transport|tcp|-i|rtsp://***@gate/x|--password|***|-token=***|-f|image2|pipe:1`; got != want {
+		t.Errorf("got  %s\nwant %s", got, want)
+	}
+	if strings.Join(args, "\x00") != kept {
+		t.Error("the caller's own list was changed")
+	}
+}
+
+func TestTheNilRedactorWorksByLooks(t *testing.T) {
+	t.Parallel()
+	var r *redact.Redactor
+	if got := r.String("rtsp://a:b@h/x"); got != "rtsp://***@h/x" {
+		t.Errorf("got %q", got)
+	}
+	if got := string(r.Bytes([]byte("pwd=x"))); got != "pwd=***" {
+		t.Errorf("got %q", got)
+	}
+}
+
+func TestSecretsMayBeAddedWhileOthersRedact(t *testing.T) {
+	t.Parallel()
+	r := redact.New()
+	var all sync.WaitGroup
+	for i := range 8 {
+		all.Go(func() {
+			secret := fmt.Sprintf("secret-%d-secret", i)
+			r.Add(secret)
+			if got := r.String("say " + secret); got != "say ***" {
+				t.Errorf("got %q", got)
+			}
+		})
+	}
+	all.Wait()
+}
+
+func TestATextThatCanBeReadInVeryManyWaysIsReadInOne(t *testing.T) {
+	t.Parallel()
+	r := redact.New(strings.Repeat(`\`, 12)+"x", strings.Repeat("%25", 12)+"y")
+	r.String(strings.Repeat(`\`, 1000))
+	r.String(strings.Repeat("%25", 1000))
+}
+
+func FuzzASecretNeverSurvives(f *testing.F) {
+	for i, secret := range nasty {
+		f.Add("rtsp://admin:", secret, "@192.168.1.5:554/stream1", byte(i))
+		f.Add("password="+secret[:1], secret, secret, byte(i+7))
+	}
+	f.Add("****", "**x*", "%", byte(1))
+	f.Fuzz(func(t *testing.T, before, secret, after string, pick byte) {
+		if len(secret) < 4 {
+			t.Skip("a short secret may stay inside words")
+		}
+		all := spellings(secret)
+		names := []string{"raw", "path", "query", "user-info", "all upper", "all lower", "json", "ascii", "shell, ffconcat", "html", "octal"}
+		spelling := all[names[int(pick)%len(names)]]
+		r := redact.New(secret)
+		got := r.String(before + spelling + after)
+		if strings.Contains(got, secret) || len(spelling) > 3 && strings.Contains(got, spelling) {
+			t.Errorf("%q, written %q, survived in %q", secret, spelling, got)
+		}
+		if again := r.String(got); again != got {
+			t.Errorf("a second time changed %q to %q", got, again)
+		}
+	})
+}
