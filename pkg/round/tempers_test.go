@@ -1,0 +1,182 @@
+package round_test
+
+import (
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/camwarden/camwarden/pkg/camera"
+	"github.com/camwarden/camwarden/pkg/camsim"
+	"github.com/camwarden/camwarden/pkg/fault"
+	"github.com/camwarden/camwarden/pkg/proc"
+)
+
+// ending is how the visit of a camera of that temper must end. An empty class is a still.
+type ending struct {
+	class fault.Class
+	steps []fault.Step // any of these; ffmpeg's words cannot tell every step apart
+}
+
+// endings is one row a temper, for the source ffmpeg.
+func endings() map[camsim.Temper]ending {
+	unknown := fault.Step("")
+	return map[camsim.Temper]ending{
+		camsim.Healthy: {}, camsim.Digest: {}, camsim.Basic: {}, camsim.Slow: {}, camsim.LimitedSlots: {}, camsim.LingeringSlots: {},
+
+		camsim.LongGOP:         {fault.Timeout, []fault.Step{fault.KeyFrame}},
+		camsim.LateKeyFrame:    {fault.Timeout, []fault.Step{fault.KeyFrame}},
+		camsim.Refuses:         {fault.Refused, []fault.Step{fault.Connect}},
+		camsim.DropsSYN:        {fault.Timeout, []fault.Step{fault.Connect}},
+		camsim.ClosesAtConnect: {fault.Closed, []fault.Step{unknown, fault.Connect}},
+		camsim.MuteAtConnect:   {fault.Timeout, []fault.Step{unknown}},
+		camsim.MuteAtOptions:   {fault.Timeout, []fault.Step{unknown}},
+		camsim.MuteAtDescribe:  {fault.Timeout, []fault.Step{unknown, fault.Describe}},
+		camsim.MuteAtSetup:     {fault.Timeout, []fault.Step{fault.Setup}},
+		camsim.MuteAtPlay:      {fault.Timeout, []fault.Step{fault.Play}},
+		camsim.ClosesAtPlay:    {fault.Exhausted, []fault.Step{fault.Play}},
+		camsim.ResetsAtPlay:    {fault.Exhausted, []fault.Step{fault.Play}},
+		camsim.SilentAfterPlay: {fault.Timeout, []fault.Step{fault.Media}},
+		camsim.RTCPOnly:        {fault.Timeout, []fault.Step{fault.Media}},
+		camsim.ResetsMidFrame:  {fault.Decode, []fault.Step{fault.Decoding}}, // ffmpeg decodes the half it got, and says so
+		camsim.WrongPassword:   {fault.Auth, []fault.Step{fault.Describe}},
+		camsim.NotFound:        {fault.NotFound, []fault.Step{fault.Describe}},
+		camsim.BusyAtSetup:     {fault.Exhausted, []fault.Step{fault.Setup}},
+		camsim.Unavailable:     {fault.Exhausted, []fault.Step{fault.Describe}},
+		camsim.Redirects:       {fault.Protocol, []fault.Step{unknown, fault.Describe}},
+		camsim.GarbageAnswers:  {fault.Timeout, []fault.Step{unknown}}, // ffmpeg reads on for an answer that makes sense
+		camsim.GarbageMedia:    {fault.Timeout, []fault.Step{fault.Media, fault.KeyFrame}},
+	}
+}
+
+// TestEveryTemperEndsInTimeWithItsReasonAndLeavesNothing visits one camera of every temper, each beside a healthy one, in one round.
+func TestEveryTemperEndsInTimeWithItsReasonAndLeavesNothing(t *testing.T) {
+	t.Parallel()
+	const timeout, grace, limit = 3 * time.Second, time.Second, 2
+	var (
+		configs []camsim.Config
+		want    = endings()
+	)
+	for _, temper := range camsim.Tempers() {
+		if _, listed := want[temper]; !listed {
+			t.Errorf("nobody says how a visit of a camera that is %q must end", temper)
+		}
+		c := camsim.Config{Name: string(temper), Temper: temper}
+		if temper == camsim.Digest || temper == camsim.Basic || temper == camsim.WrongPassword {
+			c.Username, c.Password = "warden", "p@ss/w#rd%&'ü"
+		}
+		configs = append(configs, c, camsim.Config{Name: "beside-" + string(temper), Temper: camsim.Healthy})
+	}
+	sim, err := camsim.StartSubnet(camsim.DrawSubnet(), configs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(sim.Close)
+	var cameras []camera.Camera
+	for i, c := range sim.Cameras {
+		cam := at(c.Name(), c.Address())
+		cam.MaxConnections = limit
+		if configs[i].Password != "" {
+			cam.Username, cam.Password = configs[i].Username, camera.PlainSecret(configs[i].Password)
+		}
+		cameras = append(cameras, cam)
+	}
+	b := setUp(t, cameras...)
+	b.plan.Timeout, b.plan.Jobs, b.plan.Deadline = timeout, 8, 5*time.Minute
+	report := b.run()
+	mustBeClean(t, report)
+
+	for _, v := range report.Visits {
+		c := sim.Camera(v.Camera)
+		e := want[c.Temper()]
+		if v.DurationMS > (timeout + grace).Milliseconds() {
+			t.Errorf("%s: the visit took %d ms, its time-out is %s", v.Camera, v.DurationMS, timeout)
+		}
+		switch {
+		case e.class == "" && !v.OK:
+			t.Errorf("%s: no still: %+v", v.Camera, *v.Error)
+		case e.class != "" && v.OK:
+			t.Errorf("%s: a still, where there can be none", v.Camera)
+		case e.class != "" && (v.Error.Class != e.class || !slices.Contains(e.steps, v.Error.Step)):
+			t.Errorf("%s: class %q at step %q (%s), want %q at one of %q", v.Camera, v.Error.Class, v.Error.Step, v.Error.Message, e.class, e.steps)
+		case e.class != "" && v.Error.Message == "":
+			t.Errorf("%s: failed without a word", v.Camera)
+		}
+		if n := c.Counts().ConnectionsMost; n > limit {
+			t.Errorf("%s: %d connections at once, the limit is %d", v.Camera, n, limit)
+		}
+		if c.Temper() == camsim.Redirects && c.Counts().Followed > 0 {
+			t.Logf("%s: %d connections went where the camera sent them", v.Camera, c.Counts().Followed)
+		}
+	}
+	nothingConnected(t, sim)
+}
+
+// nothingConnected asks both sides: the kernel for connections to the subnet, the cameras for clients.
+func nothingConnected(t *testing.T, sim *camsim.Subnet) {
+	t.Helper()
+	ports := []uint16{sim.Cameras[0].Address().Port()}
+	sockets, err := proc.Default().Connections(ports)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range sockets.Conns {
+		if sim.Prefix.Contains(c.Remote.Addr()) && (c.State == proc.Established || c.State == proc.SynSent) {
+			t.Errorf("the kernel still shows %s -> %s (%s)", c.Local, c.Remote, c.State)
+		}
+	}
+	for _, c := range sim.Cameras {
+		open := c.Counts().Connections
+		for range 300 { // the camera's side notices a little later
+			if open = c.Counts().Connections; open == 0 {
+				break
+			}
+			time.Sleep(10 * time.Millisecond)
+		}
+		if open > 0 {
+			t.Errorf("%s still has %d clients", c.Name(), open)
+		}
+	}
+}
+
+func TestCamerasThatShareAnAddressShareItsSlots(t *testing.T) {
+	t.Parallel()
+	sim, err := camsim.Start(camsim.Config{Temper: camsim.Slow, Delay: 200 * time.Millisecond})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(sim.Close)
+	var cameras []camera.Camera
+	for _, id := range []string{"channel1", "channel2", "channel3", "channel4", "channel5"} {
+		cameras = append(cameras, at(id, sim.Address()))
+	}
+	b := setUp(t, cameras...)
+	b.plan.Timeout = 30 * time.Second
+	report := b.run()
+	mustBeClean(t, report)
+	if report.Summary.OK != len(cameras) {
+		t.Errorf("%+v", report.Summary)
+	}
+	if c := sim.Counts(); c.ConnectionsMost > 2 {
+		t.Errorf("five channels of one recorder had %d connections at once, its limit is 2", c.ConnectionsMost)
+	}
+}
+
+func TestAnAddressFullOfForeignConnectionsIsNotDialledAndTheHolderIsNamed(t *testing.T) {
+	t.Parallel()
+	sim, err := camsim.Start(camsim.Config{Temper: camsim.Healthy})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(sim.Close)
+	holder := hold(t, sim.Address(), 2)
+	b := setUp(t, at("gate", sim.Address()))
+	report := b.run()
+	mustBeClean(t, report)
+	v := report.Visits[0]
+	if !v.Skipped || v.Error.Class != fault.Exhausted || !containsPID(v.Error.Message, holder) {
+		t.Errorf("%+v (%+v), want it skipped as exhausted, naming pid %d", v, *v.Error, holder)
+	}
+	if n := sim.Counts().ConnectionsTotal; n != 2 {
+		t.Errorf("the camera saw %d connections, want the holder's two only", n)
+	}
+}
