@@ -140,7 +140,7 @@ func nothingConnected(t *testing.T, sim *camsim.Subnet) {
 
 func TestCamerasThatShareAnAddressShareItsSlots(t *testing.T) {
 	t.Parallel()
-	sim, err := camsim.Start(camsim.Config{Temper: camsim.Slow, Delay: 200 * time.Millisecond})
+	sim, err := camsim.Start(camsim.Config{Temper: camsim.LateKeyFrame, Delay: 700 * time.Millisecond}) // so that visits last
 	if err != nil {
 		t.Fatal(err)
 	}
