@@ -76,15 +76,32 @@ func fillQueue(listener *net.TCPListener) error {
 	if failed != nil {
 		return fmt.Errorf("listen with an empty backlog: %w", failed)
 	}
-	// The queue holds one more than the backlog says; a dial that times out proves that it is full.
-	for range 4 {
-		filler, err := net.DialTimeout("tcp", listener.Addr().String(), 150*time.Millisecond)
-		if err != nil {
-			return nil //nolint:nilerr // the dial that nobody answers is the goal
+	filler, err := net.DialTimeout("tcp", listener.Addr().String(), 10*time.Second)
+	if err != nil {
+		return fmt.Errorf("fill the accept queue: %w", err)
+	}
+	_ = filler.Close()
+	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+		full := false
+		if err := raw.Control(func(fd uintptr) { full, failed = queueFull(int(fd)) }); err != nil {
+			return err
 		}
-		_ = filler.Close()
+		if full || failed != nil {
+			return failed
+		}
 	}
 	return fmt.Errorf("the accept queue of %s does not fill", listener.Addr())
+}
+
+// queueFull asks the kernel whether a listening socket drops what comes next. Of a listener, tcp_info tells
+// the length of the accept queue as "unacked" and its limit as "sacked"; it is full when longer than its limit
+// (Linux, tcp_get_info and sk_acceptq_is_full).
+func queueFull(fd int) (bool, error) {
+	info, err := unix.GetsockoptTCPInfo(fd, unix.IPPROTO_TCP, unix.TCP_INFO)
+	if err != nil {
+		return false, fmt.Errorf("TCP_INFO: %w", err)
+	}
+	return info.Unacked > info.Sacked, nil
 }
 
 // openRedirecting opens a camera that names another one, which it brings along on the .254 of its /24.

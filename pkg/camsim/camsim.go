@@ -69,7 +69,7 @@ func Start(config Config) (*Camera, error) {
 	c.shutdown, err = row.open(c)
 	if err != nil {
 		c.stop()
-		return nil, fmt.Errorf("camsim: camera %s (%s): %w", config.Name, config.Temper, err)
+		return nil, fmt.Errorf("camsim: camera %s (%s) at %s: %w", config.Name, config.Temper, config.Address, err)
 	}
 	return c, nil
 }

@@ -173,18 +173,13 @@ func (c *client) frame() (channel byte, payload []byte, err error) {
 	return head[1], payload, err
 }
 
-// pictures reads media until it has seen the beginning of n pictures, and returns their NAL unit types,
-// with the time the first key frame took.
-func (c *client) pictures(n int) (types []byte, untilKey time.Duration) {
+// pictures reads media until it has seen the beginning of n pictures, and returns their NAL unit types.
+func (c *client) pictures(n int) (types []byte) {
 	c.t.Helper()
-	began := time.Now()
-	_ = c.conn.SetReadDeadline(began.Add(patience + 10*time.Second))
+	_ = c.conn.SetReadDeadline(time.Now().Add(2 * patience))
 	note := func(kind byte) {
 		if kind == 1 || kind == 5 {
 			types = append(types, kind)
-		}
-		if kind == 5 && untilKey == 0 {
-			untilKey = time.Since(began)
 		}
 	}
 	for len(types) < n {
@@ -211,7 +206,7 @@ func (c *client) pictures(n int) (types []byte, untilKey time.Duration) {
 			note(kind)
 		}
 	}
-	return types, untilKey
+	return types
 }
 
 // ending reads until the connection ends and says how: "eof", "reset", "timeout" when it does not within wait.

@@ -2,9 +2,11 @@ package camsim
 
 import (
 	"encoding/json"
+	"errors"
 	"net"
 	"net/http"
 	"sync"
+	"syscall"
 
 	"github.com/bluenviron/gortsplib/v5/pkg/base"
 )
@@ -111,6 +113,17 @@ type countedConn struct {
 	net.Conn
 	once   sync.Once
 	closed func()
+}
+
+// Write writes, and pretends to when the client has gone: the end of a connection is noticed by reading, so that what
+// the client said before it went is heard first. ffmpeg sends TEARDOWN and closes without waiting for an answer;
+// a failed write of media would end the conversation before that TEARDOWN was read.
+func (c *countedConn) Write(raw []byte) (int, error) {
+	n, err := c.Conn.Write(raw)
+	if errors.Is(err, syscall.EPIPE) || errors.Is(err, syscall.ECONNRESET) {
+		return len(raw), nil
+	}
+	return n, err
 }
 
 // Close closes the connection and counts that once.
