@@ -132,7 +132,7 @@ type next int
 
 const (
 	never   next = iota // the camera has answered, or must be left alone
-	relayed             // only when somebody else dialled and told us: our own dial may fare better
+	relayed             // only when it was not we who dialled: our own dial may fare better
 	always              // this source's own trouble
 )
 
@@ -160,7 +160,7 @@ func mayTryNext(report Report) bool {
 	case always:
 		return true
 	case relayed:
-		return !report.Dialled
+		return !report.Dialled || report.Relayed
 	}
 	return false
 }

@@ -49,7 +49,7 @@ func TestOneTableSaysWhenAnotherSourceMayTry(t *testing.T) {
 		{fault.Auth, false, false},
 		{fault.NotFound, true, false},
 		{fault.Refused, true, false},
-		{fault.Refused, false, true}, // go2rtc could not connect: perhaps it is on another host
+		{fault.Refused, false, true},
 		{fault.Unreachable, true, false},
 		{fault.Unreachable, false, true},
 		{fault.DNS, false, true},
@@ -83,6 +83,20 @@ func TestOneTableSaysWhenAnotherSourceMayTry(t *testing.T) {
 		}
 		if (result.Err == nil) != c.again || len(result.Attempts) != len(asked) || result.Dialled != c.dialled {
 			t.Errorf("after %s: result %+v of %v", c.class, result, asked)
+		}
+	}
+}
+
+func TestWhatAnotherServerCouldNotReachIsTriedByUs(t *testing.T) {
+	t.Parallel()
+	for class, again := range map[fault.Class]bool{fault.Refused: true, fault.Unreachable: true, fault.Closed: true, fault.Timeout: false, fault.Auth: false, fault.Exhausted: false} {
+		var asked []string
+		chain, _ := NewChain(t.Context(), []Source{
+			answer{name: "go2rtc", asked: &asked, report: Report{Dialled: true, Relayed: true, Err: fault.New(class, "", "no")}},
+			answer{name: "second", asked: &asked},
+		})
+		if result := chain.Visit(t.Context(), Visit{Timeout: time.Minute}); !result.Dialled || (len(asked) == 2) != again {
+			t.Errorf("after a relayed %s: asked %v, %+v", class, asked, result)
 		}
 	}
 }

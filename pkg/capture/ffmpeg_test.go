@@ -310,6 +310,14 @@ func TestALineBreakCannotAddADirectiveToTheScript(t *testing.T) {
 	}
 }
 
+func TestAQuoteInTheURLDoesNotEndItsQuotes(t *testing.T) {
+	t.Parallel()
+	got := string(script("rtsp://a/x'y", [][2]string{{"timeout", "1"}}))
+	if want := "ffconcat version 1.0\nfile 'rtsp://a/x'\\''y'\noption timeout 1\n"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
 func TestFFmpegsOwnTimeoutLeavesItTimeToSayGoodBye(t *testing.T) {
 	t.Parallel()
 	for _, left := range []time.Duration{10 * time.Millisecond, time.Second, 3 * time.Second, 10 * time.Second, time.Minute} {

@@ -45,7 +45,8 @@ type Still struct {
 
 // Report is how a source's attempt went.
 type Report struct {
-	Dialled bool         // this source opened, or may have opened, a connection to the camera by itself
+	Dialled bool         // a connection to the camera was opened for this attempt, or may have been
+	Relayed bool         // not by us, though: another server dialled and tells us how it fared
 	Final   bool         // whatever the class says, no other source may try: it would walk into the same trap
 	Err     *fault.Error // nil: there is a still
 }

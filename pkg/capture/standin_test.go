@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"net/url"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -87,7 +88,12 @@ func standIn(behaviour string, args []string) int {
 		os.Stdout.Write(picture[:100])
 		return 1
 	case "tells":
-		fmt.Fprintf(os.Stderr, "cannot open %s\nor %q\n%s %s", input, input, line, bytes.Split(input, []byte("'"))[1])
+		dial := string(bytes.Split(input, []byte("'"))[1])
+		fmt.Fprintf(os.Stderr, "cannot open %s\nor %q\n%s\n%s\n", input, input, line, dial)
+		if u, err := url.Parse(dial); err == nil { // not in a URL any more, so only knowing it helps
+			password, _ := u.User.Password()
+			fmt.Fprintf(os.Stderr, "wrong password: %s", password)
+		}
 		return 1
 	case "old":
 		fmt.Fprintf(os.Stderr, "%s: Server returned 404 Not Found\n", line)

@@ -58,6 +58,7 @@ func TestEachTemperHasItsClassAndStepAndLeavesNothing(t *testing.T) {
 		{config: camsim.Config{Temper: camsim.Slow}, limit: ample},
 		{config: camsim.Config{Temper: camsim.LimitedSlots, Slots: 1}, limit: ample},
 		{config: camsim.Config{Temper: camsim.LateKeyFrame, Delay: 2 * time.Second}, limit: ample},
+		{config: camsim.Config{Temper: camsim.LongGOP, GOP: 3 * time.Second}, limit: ample},
 
 		{config: camsim.Config{Temper: camsim.Refuses}, limit: ample, class: fault.Refused, step: fault.Connect},
 		{config: camsim.Config{Temper: camsim.DropsSYN}, limit: short, class: fault.Timeout, step: fault.Connect},
