@@ -1,0 +1,116 @@
+// Package camera says what a camera is, and which cameras a subnet holds.
+package camera
+
+import (
+	"net/netip"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Transport is how a camera is asked to send its media.
+type Transport string
+
+// The transports. Auto leaves the choice to the source.
+const (
+	TCP  Transport = "tcp"
+	UDP  Transport = "udp"
+	Auto Transport = "auto"
+)
+
+// The values that hold where neither the configuration nor a URL says otherwise.
+const (
+	DefaultPort           = 554 // RTSP, RFC 7826 section 22
+	DefaultTLSPort        = 322 // RTSP over TLS, RFC 7826 section 22
+	DefaultPath           = "/stream1"
+	DefaultMaxConnections = 2 // the least that consumer cameras are known to allow
+	DefaultTimeout        = 10 * time.Second
+	DefaultSessionTimeout = 60 * time.Second // what a server assumes when it names none, RFC 7826 section 18.49
+	DefaultPasswordEnv    = "CAM_PASSWORD"
+)
+
+// Camera is one stream that one can take a still from.
+type Camera struct {
+	ID       string
+	Host     string         // as written, without brackets
+	Address  netip.AddrPort // where Host leads; invalid until that is known
+	Port     uint16
+	Scheme   string // rtsp or rtsps
+	Path     string // with its leading slash and its query, never with user-info
+	Username string
+	Password Secret
+	Model    string
+
+	Transport      Transport
+	MaxConnections int  // that the address allows, all clients together
+	Reserve        int  // of these, how many are never ours
+	LimitAssumed   bool // nobody said what the limit is
+	Timeout        time.Duration
+	SessionTimeout time.Duration // how long the camera may hold a session that ended without TEARDOWN
+}
+
+// Defaults returns what a camera is when nothing is configured.
+func Defaults() Camera {
+	return Camera{
+		Port: DefaultPort, Scheme: "rtsp", Path: DefaultPath, Password: ImpliedSecret(), Transport: TCP,
+		MaxConnections: DefaultMaxConnections, LimitAssumed: true,
+		Timeout: DefaultTimeout, SessionTimeout: DefaultSessionTimeout,
+	}
+}
+
+// URL returns the camera's URL with the host as it was written, without user-info. A password that the path or its
+// query holds is still in it: redact before showing it.
+func (c Camera) URL() string {
+	// In a URL the "%" before an IPv6 zone is itself encoded (RFC 6874).
+	return c.Scheme + "://" + hostPort(strings.Replace(c.Host, "%", "%25", 1), c.Port) + c.Path
+}
+
+// DialURL returns the URL to hand to a child on its standard input, and nowhere else: it holds the password.
+// The host is the address when it is known, so that the child connects where the slot was taken. User name and password
+// are percent-encoded; an IPv6 zone is not, since ffmpeg passes the host to the resolver as it stands.
+func (c Camera) DialURL(password string) string {
+	host, login := c.Host, ""
+	if c.Address.IsValid() {
+		host = c.Address.Addr().String()
+	}
+	if c.Username != "" || password != "" {
+		login = escapeLogin(c.Username) + ":" + escapeLogin(password) + "@"
+	}
+	port := c.Port
+	if c.Address.IsValid() && c.Address.Port() != 0 {
+		port = c.Address.Port()
+	}
+	return c.Scheme + "://" + login + hostPort(host, port) + c.Path
+}
+
+// At returns the camera with its address known.
+func (c Camera) At(addr netip.Addr) Camera {
+	c.Address = netip.AddrPortFrom(addr.Unmap(), c.Port)
+	return c
+}
+
+func hostPort(host string, port uint16) string {
+	if strings.Contains(host, ":") {
+		host = "[" + host + "]"
+	}
+	return host + ":" + strconv.Itoa(int(port))
+}
+
+// escapeLogin percent-encodes what is not certain to be safe in user-info. "+" is among it, which some decoders read as
+// a blank, and so is "'", which ends a string in an ffconcat script. Plain characters stay: ffmpeg keeps no more than
+// a short buffer for the encoded log-in.
+func escapeLogin(s string) string {
+	const hex = "0123456789ABCDEF"
+	var out strings.Builder
+	for _, b := range []byte(s) {
+		switch {
+		case b >= 'a' && b <= 'z', b >= 'A' && b <= 'Z', b >= '0' && b <= '9', strings.IndexByte("-._~!$*(),;=", b) >= 0:
+			out.WriteByte(b)
+		default:
+			out.WriteByte('%')
+			out.WriteByte(hex[b>>4])
+			out.WriteByte(hex[b&15])
+		}
+	}
+	return out.String()
+}
