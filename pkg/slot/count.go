@@ -1,8 +1,11 @@
 package slot
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"net/netip"
+	"os"
 	"slices"
 	"time"
 
@@ -40,12 +43,25 @@ type book struct {
 }
 
 // count reads the leases first and the sockets after: a lease stands longer than its socket, so no socket of ours is ever
-// without its lease. The other way round, one that ended in between would pass for a foreign one.
+// without its lease. The other way round, one that ended in between would pass for a foreign one. So would a process of ours
+// that dies while we ask whose it is, so what seems to belong to a dying process is counted again.
 func (t Table) count(address netip.AddrPort, limit, reserve int) (tally, error) {
-	result := tally{Count: Count{Limit: limit, Reserve: reserve, Holders: []Holder{}}}
+	const counts = 5
+	for n := 1; ; n++ {
+		result, steady, err := t.countOnce(address, limit, reserve)
+		if err != nil || steady || n == counts {
+			return result, err
+		}
+		pause(n)
+	}
+}
+
+// countOnce also reports whether every process that was taken for a foreign one lives.
+func (t Table) countOnce(address netip.AddrPort, limit, reserve int) (result tally, steady bool, err error) {
+	result = tally{Count: Count{Limit: limit, Reserve: reserve, Holders: []Holder{}}}
 	leases, _, err := t.Ledger.Read()
 	if err != nil {
-		return result, err
+		return result, false, err
 	}
 	b := book{table: t, living: map[string]ledger.Lease{}, lapsed: map[string]ledger.Lease{}, claims: map[string]*claim{}}
 	for _, lease := range leases {
@@ -69,15 +85,26 @@ func (t Table) count(address netip.AddrPort, limit, reserve int) (tally, error) 
 	slices.Sort(result.cools)
 	conns, err := t.connections(address, b.knows)
 	if err != nil {
-		return result, fault.New(fault.Local, "", "cannot see who is connected to %s: %w", address, err).
+		return result, false, fault.New(fault.Local, "", "cannot see who is connected to %s: %w", address, err).
 			WithHint("without it the camera's limit cannot be kept; try as root, or outside the sandbox")
 	}
 	for _, conn := range conns {
 		b.add(conn)
 	}
 	b.sum(&result)
-	return result, nil
+	dying := slices.ContainsFunc(b.foreign, func(h Holder) bool { return h.PID > 0 && t.dying(h.PID) })
+	return result, !dying, nil
 }
+
+// dying reports whether a process is gone, or on its way: an exiting process loses its memory, and with it the environment
+// that bears our mark, before its files.
+func (t Table) dying(pid int) bool {
+	args, err := t.FS.Cmdline(pid)
+	return errors.Is(err, fs.ErrNotExist) || err == nil && len(args) == 0
+}
+
+// pause waits longer each time, 0.3 s in all for five times.
+func pause(n int) { time.Sleep(10 * time.Millisecond << (n - 1)) }
 
 // key of the claim that a lease belongs to. An owner's own connections cannot be told apart: any of its sockets may be any lease's.
 func key(lease ledger.Lease) string {
@@ -200,11 +227,12 @@ func (b *book) sum(result *tally) {
 
 // connections returns those of this host that take a slot of the address, with their owners.
 //
-// A socket that is closed between the list of sockets and the search for its owner has none, and must not pass for one whose
-// owner is hidden. So what has no owner is looked up again, until only such are left as had none the time before either.
+// A socket has no owner for a moment while its process exits, or when it is closed between the list of sockets and the search
+// for the owner. It must not pass for one whose owner is hidden, so what has no owner is looked up again; for a while where
+// nothing should be hidden from us, and once where it is another user's.
 func (t Table) connections(address netip.AddrPort, first func(proc.Stat) bool) ([]proc.Conn, error) {
-	const looks = 5
-	ownerless := map[uint64]bool{}
+	const looks = 6
+	uid := os.Geteuid()
 	for look := 1; ; look++ {
 		sockets, err := t.FS.Connections([]uint16{address.Port()})
 		if err != nil {
@@ -213,15 +241,11 @@ func (t Table) connections(address netip.AddrPort, first func(proc.Stat) bool) (
 		conns := slices.DeleteFunc(sockets.Conns, func(c proc.Conn) bool { return plain(c.Remote) != address || !takesSlot(c) })
 		// An error here means that some processes could not be read. Their sockets stay without owner, and count.
 		owned, _ := t.FS.Own(conns, first)
-		settled := true
-		for _, c := range owned {
-			if c.PID == 0 && !ownerless[c.Inode] {
-				settled, ownerless[c.Inode] = false, true
-			}
-		}
-		if settled || look == looks {
+		unsettled := func(c proc.Conn) bool { return c.PID == 0 && (uid == 0 || int(c.UID) == uid || look == 1) }
+		if look == looks || !slices.ContainsFunc(owned, unsettled) {
 			return owned, nil
 		}
+		pause(look)
 	}
 }
 

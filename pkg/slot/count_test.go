@@ -2,6 +2,7 @@ package slot
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"net/netip"
 	"os"
@@ -142,6 +143,30 @@ func TestLeasesWithoutALivingOwnerHoldNoSlotButTheirSocketsDo(t *testing.T) {
 	}
 }
 
+func TestACamwardenThatDiesWhileWeCountIsNeverTakenForAStranger(t *testing.T) {
+	t.Parallel()
+	table, base := newTable(t)
+	camera := newSite(t)
+	for range 12 {
+		dying := start(t, "take", base, camera.address.String(), "99", "1m")
+		dying.must("taken")
+		killed := make(chan struct{})
+		time.AfterFunc(rand.N(10*time.Millisecond), func() { dying.kill(); close(killed) })
+		for alive := true; alive; {
+			c, err := table.Count(camera.address, 9, 0)
+			check(t, err)
+			if c.Foreign > 0 {
+				t.Fatalf("foreign: %v", c.Holders)
+			}
+			select {
+			case <-killed:
+				alive = false
+			default:
+			}
+		}
+	}
+}
+
 func TestStreamsTakeNoSlotAndCoolingOnesDo(t *testing.T) {
 	t.Parallel()
 	table, _ := newTable(t)
@@ -172,7 +197,9 @@ func TestOnlyConnectionsThatTheCameraStillHasCount(t *testing.T) {
 	conn := camera.dial(t)
 	counted(t, table, camera.address, "established", 0, 0, 1)
 	check(t, conn.Close()) // the camera closes too: TIME_WAIT on our side
-	eventually(t, "TIME_WAIT", func() bool { return state(camera.address) == proc.TimeWait })
+	eventually(t, "TIME_WAIT, or what becomes of it where the kernel keeps few", func() bool {
+		return state(camera.address) == proc.TimeWait || state(camera.address) == ""
+	})
 	counted(t, table, camera.address, "TIME_WAIT", 0, 0, 0)
 
 	camera.shut.Store(true)

@@ -100,7 +100,7 @@ func TestCoolingSlotsAreWaitedForOnlyWhenThatHelps(t *testing.T) {
 	cool(long, time.Hour)
 	begun := time.Now()
 	_, err := table.Take(within(t, time.Minute), ask(long, 1))
-	refused(t, err, fault.Cooling, "1h0m0s")
+	refused(t, err, fault.Cooling, "1 connection")
 	if waited := time.Since(begun); waited > 20*time.Second {
 		t.Errorf("waited %s for an hour to pass", waited)
 	}
