@@ -26,6 +26,7 @@ type child struct {
 	exited chan struct{} // closed when it has ended and has not been reaped
 	stolen error         // set before exited is closed: somebody else has reaped it, its number means nothing any more
 	sent   []string
+	denied error // why a signal could not be sent
 }
 
 func newChild(spec *Spec) *child {
@@ -167,7 +168,7 @@ func (s *Supervisor) follow(c *child, done <-chan struct{}, limit <-chan time.Ti
 	} else {
 		go s.abandon(c)
 		ending.Kind, ending.Code = Stuck, -1
-		ending.Err = join(ending.Err, s.stuck(c.pid()))
+		ending.Err = join(ending.Err, s.stuck(c.pid(), c.denied))
 	}
 	ending.Sent = c.sent
 	ending.Stdout, _ = c.stdout.taken()
@@ -231,13 +232,19 @@ func (s *Supervisor) end(c *child) bool {
 
 // signal signals by number, which is safe because only we can reap the child and have not.
 func (c *child) signal(target int, signal syscall.Signal) {
-	if unix.Kill(target, signal) == nil {
-		c.sent = append(c.sent, signalName(signal))
+	if err := unix.Kill(target, signal); err != nil {
+		c.denied = fmt.Errorf("SIG%s: %w", signalName(signal), err)
+		return
 	}
+	c.sent = append(c.sent, signalName(signal))
 }
 
-// stuck describes a process that outlived SIGKILL.
-func (s *Supervisor) stuck(pid int) error {
+// stuck describes a process that was not seen gone; denied is nil when it got its SIGKILL.
+func (s *Supervisor) stuck(pid int, denied error) error {
+	if denied != nil {
+		return fault.New(fault.Local, "", "pid %d cannot be ended: %w", pid, denied).
+			WithHint("it changed its user: as root, kill %d; and do not supervise a set-uid program as an ordinary user", pid)
+	}
 	state := "unknown"
 	if stat, err := s.fs.Stat(pid); err == nil {
 		state = string(stat.State)

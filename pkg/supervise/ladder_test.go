@@ -2,9 +2,11 @@ package supervise
 
 import (
 	"context"
+	"errors"
 	"os"
 	"os/exec"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -300,6 +302,48 @@ func TestAStragglerThatIsNotSeenGoneIsNamedByTheLease(t *testing.T) {
 		pid, err := unix.Wait4(escapee.PID, nil, unix.WNOHANG, nil)
 		return err == nil && pid == escapee.PID
 	})
+}
+
+// A set-uid program that has become another user can be ended neither by us nor by the kernel on our behalf.
+func TestAChildThatBecameAnotherUserIsStuckAndSaysWhy(t *testing.T) {
+	t.Parallel()
+	setpriv, err := exec.LookPath("setpriv")
+	if err != nil || os.Getuid() != 0 {
+		t.Skip("needs root and setpriv: ", err)
+	}
+	// Not t.TempDir, which the ordinary user cannot enter.
+	dir, err := os.MkdirTemp("/tmp", "supervise")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	program, err := os.ReadFile(setpriv)
+	if err != nil {
+		t.Fatal(err)
+	}
+	home := dir + "/home"
+	if err := errors.Join(os.Chmod(dir, 0o755), os.Mkdir(home, 0o755), os.Chown(home, 65534, 65534),
+		os.WriteFile(dir+"/setuid", program, 0o755), os.Chmod(dir+"/setuid", 0o755|os.ModeSetuid)); err != nil {
+		t.Fatal(err)
+	}
+	run := exec.Command(self, home, dir+"/setuid", "--reuid=0", "sleep", "60")
+	run.Dir, run.Stderr = "/", os.Stderr
+	run.Env = []string{roleVariable + "=run", "PATH=" + os.Getenv("PATH"), "CAMWARDEN_TEST_RUN=" + os.Getenv("CAMWARDEN_TEST_RUN")}
+	run.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
+	said, err := run.Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	pid, rest, _ := strings.Cut(string(said), " ")
+	if strings.HasPrefix(rest, "expired") {
+		t.Skip("set-uid has no effect here")
+	}
+	if number, err := strconv.Atoi(pid); err == nil && number > 1 {
+		defer unix.Kill(number, unix.SIGKILL)
+	}
+	if !strings.HasPrefix(rest, "stuck sent=[] leases=1 err=") || !strings.Contains(rest, "operation not permitted") {
+		t.Errorf("%q", rest)
+	}
 }
 
 // trace seizes a process until the returned function is called.

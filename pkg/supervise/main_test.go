@@ -47,6 +47,22 @@ func play(role string, args []string) {
 		}
 		fmt.Println("seized")
 		_, _ = io.Copy(io.Discard, os.Stdin)
+	case "run": // supervises one command and says how it ended
+		s, err := New(proc.Default())
+		if err != nil {
+			panic(err)
+		}
+		book, err := ledger.Open(dirs(args[0]), proc.Default(), "run")
+		if err != nil {
+			panic(err)
+		}
+		held, err := book.Write(ledger.Lease{Kind: ledger.Process, Deadline: proc.BootTime() + time.Hour})
+		if err != nil {
+			panic(err)
+		}
+		e := s.Run(context.Background(), Spec{Path: args[1], Args: args[2:], Lease: held, Limit: 300 * time.Millisecond, Grace: 50 * time.Millisecond})
+		leases, _, _ := book.Read()
+		fmt.Printf("%d %s sent=%v leases=%d err=%v\n", e.PID, e.Kind, e.Sent, len(leases), e.Err)
 	default:
 		fmt.Fprintln(os.Stderr, "unknown role", role)
 		os.Exit(2)

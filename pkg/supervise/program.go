@@ -31,7 +31,8 @@ type Program struct {
 	// we are: the parent-death signal is not inherited over fork (man 2 PR_SET_PDEATHSIG).
 	Wrapped bool
 	// SetID and Caps: set-uid or set-gid, or carrying file capabilities. An exec that changes ids or gains capabilities
-	// clears the parent-death signal (same page), and an ordinary user may not signal the result.
+	// clears the parent-death signal (same page). If the program then changes its real user as well, an ordinary user
+	// cannot end it at all (man 2 kill); its ending is then Stuck.
 	SetID bool
 	Caps  bool
 }

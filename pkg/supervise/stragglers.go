@@ -48,7 +48,8 @@ type hunt struct {
 	since   map[int]time.Time // proven ours, and killed, at that time; a zombie can no longer show its mark
 	killed  int
 	undying int         // outlives SIGKILL by more than bound
-	blank   map[int]int // how often a process was too young to tell
+	denied  error       // why a signal could not be sent
+	blank   map[int]int // how often a process was unclear
 }
 
 // look kills and reaps the stragglers it finds among our children, and reports whether to look again.
@@ -67,10 +68,14 @@ func (s *Supervisor) look(h *hunt) (more bool, err error) {
 		if err != nil {
 			return false, fmt.Errorf("cannot look at what pid %d left behind: %w", h.leader, err)
 		}
-		switch s.judge(h, stat) {
-		case young:
-			h.blank[pid]++
-			more = more || h.blank[pid] < maxBlank
+		verdict, doubt := s.judge(h, stat)
+		switch verdict {
+		case unclear:
+			if h.blank[pid]++; h.blank[pid] < maxBlank {
+				more = true
+			} else if doubt != nil {
+				return false, fmt.Errorf("cannot tell whether pid %d is what pid %d left behind: %w", pid, h.leader, doubt)
+			}
 		case ours:
 			if !stat.Dead() || !h.reap(pid) {
 				h.kill(pid)
@@ -98,37 +103,45 @@ type verdict int
 
 const (
 	foreign verdict = iota
-	young           // in the middle of an exec: has no environment to show yet
+	unclear         // in the middle of an exec or of dying, or hidden from us
 	ours
 )
 
-// maxBlank bounds the looks spent on a process that shows neither arguments nor environment: an exec takes microseconds,
-// and what stays so is dying.
+// maxBlank bounds the looks spent on a process that is unclear: an exec takes microseconds, and what stays blank is dying.
 const maxBlank = 8
 
-func (s *Supervisor) judge(h *hunt, stat proc.Stat) verdict {
+// judge says whose a process is; with unclear it gives the reason, if there is one beyond being young.
+func (s *Supervisor) judge(h *hunt, stat proc.Stat) (verdict, error) {
 	if _, known := h.since[stat.PID]; known || (h.group != 0 && stat.PGRP == h.group) {
-		return ours
+		return ours, nil
 	}
 	if stat.Dead() {
-		return foreign
+		return foreign, nil
 	}
-	value, marked, _ := s.fs.Environ(stat.PID, ledger.MarkVariable)
-	if mark, ok := ledger.ParseMark(value); marked && ok && mark.Lease == h.lease {
-		return ours
+	value, marked, err := s.fs.Environ(stat.PID, ledger.MarkVariable)
+	if err != nil {
+		return unclear, err
 	}
-	if arguments, err := s.fs.Cmdline(stat.PID); !marked && err == nil && len(arguments) == 0 {
-		return young
+	if marked {
+		if mark, ok := ledger.ParseMark(value); ok && mark.Lease == h.lease {
+			return ours, nil
+		}
+		return foreign, nil
 	}
-	return foreign
+	if arguments, err := s.fs.Cmdline(stat.PID); err == nil && len(arguments) == 0 {
+		return unclear, nil
+	}
+	return foreign, nil
 }
 
 // kill signals by number: one of our own unreaped children still has its own.
 func (h *hunt) kill(pid int) {
 	since, again := h.since[pid]
 	if !again {
-		_ = unix.Kill(pid, unix.SIGKILL)
 		h.since[pid] = time.Now()
+		if err := unix.Kill(pid, unix.SIGKILL); err != nil {
+			h.denied = fmt.Errorf("SIGKILL: %w", err)
+		}
 	} else if time.Since(since) > bound {
 		h.undying = pid
 	}
@@ -154,6 +167,5 @@ func (s *Supervisor) lost(c *child, h *hunt) error {
 	if h.undying == 0 {
 		return fmt.Errorf("what pid %d left behind kept multiplying for %v", h.leader, 4*bound)
 	}
-	err := s.stuck(h.undying)
-	return join(err, s.note(c, h.undying))
+	return join(s.stuck(h.undying, h.denied), s.note(c, h.undying))
 }
