@@ -81,14 +81,14 @@ func (inv Inventory) pickOne(arg string, names *resolver) ([]Camera, error) {
 
 // parseAddress reads IP, IP:port, [IP]:port and [IP]; port 0 stands for any.
 func parseAddress(arg string) (netip.Addr, uint16, bool) {
-	if both, err := netip.ParseAddrPort(arg); err == nil && both.Port() != 0 {
+	if both, err := netip.ParseAddrPort(arg); err == nil && both.Port() != 0 && zone.MatchString(both.Addr().Zone()) {
 		return both.Addr().Unmap(), both.Port(), true
 	}
 	if inner, ok := strings.CutPrefix(arg, "["); ok {
 		arg = strings.TrimSuffix(inner, "]")
 	}
-	addr, err := netip.ParseAddr(arg)
-	return addr.Unmap(), 0, err == nil
+	addr, ok := parseIP(arg)
+	return addr.Unmap(), 0, ok
 }
 
 // at returns the cameras at an address, or one made from the defaults.

@@ -1,6 +1,7 @@
 package camera
 
 import (
+	"errors"
 	"net/netip"
 	"regexp"
 	"strconv"
@@ -46,7 +47,7 @@ func ParseURL(raw string, defaults Camera) (Camera, error) {
 		}
 	}
 	c.Address = netip.AddrPort{}
-	if addr, err := netip.ParseAddr(c.Host); err == nil {
+	if addr, ok := parseIP(c.Host); ok {
 		c = c.At(addr)
 	}
 	if best.login {
@@ -142,7 +143,7 @@ func read(rest string, at int) (reading, string) {
 		}
 		port, hasPort = strings.CutPrefix(after, ":")
 		host = strings.Replace(host, "%25", "%", 1) // RFC 6874
-		if addr, err := netip.ParseAddr(host); err != nil || !addr.Is6() {
+		if addr, ok := parseIP(host); !ok || !addr.Is6() {
 			return r, "has no IPv6 address between its brackets"
 		}
 	} else if host, port, hasPort = strings.Cut(hostPort, ":"); strings.Contains(port, ":") {
@@ -170,7 +171,7 @@ func read(rest string, at int) (reading, string) {
 
 // rankHost says how much host looks like one; -1: not at all.
 func rankHost(host string) int {
-	if _, err := netip.ParseAddr(host); err == nil {
+	if _, ok := parseIP(host); ok {
 		return rankAddress
 	}
 	labels := strings.Split(strings.TrimSuffix(host, "."), ".")
@@ -185,6 +186,31 @@ func rankHost(host string) int {
 	default:
 		return rankWord
 	}
+}
+
+// zone is what Linux lets an interface be named, as far as a URL can hold it; netip takes any text.
+var zone = regexp.MustCompile(`^[\w.-]{0,15}$`)
+
+// parseIP reads an IP address, and refuses a zone that is no interface name.
+func parseIP(host string) (netip.Addr, bool) {
+	addr, err := netip.ParseAddr(host)
+	return addr, err == nil && zone.MatchString(addr.Zone())
+}
+
+// ParseHost reads the host of a camera: a name, an IPv4 address, or an IPv6 address with or without brackets. It returns
+// the host without brackets, and its address when it is one.
+func ParseHost(text string) (string, netip.Addr, error) {
+	host := text
+	if inner, ok := strings.CutPrefix(text, "["); ok && strings.HasSuffix(inner, "]") {
+		host = strings.TrimSuffix(inner, "]")
+	}
+	if addr, ok := parseIP(host); ok && (host == text || addr.Is6()) {
+		return host, addr.Unmap(), nil
+	}
+	if host != text || rankHost(host) < 0 {
+		return "", netip.Addr{}, errors.New("neither an IP address nor a host name")
+	}
+	return host, netip.Addr{}, nil
 }
 
 // cleanPath makes a path that may stand in a request line: it begins with a slash, and what a URL cannot hold is

@@ -61,7 +61,7 @@ func TestABadURLIsRefusedWithoutShowingAnyOfIt(t *testing.T) {
 		"rtsp://u:hunter2@gate:0/", "rtsp://u:hunter2@gate:65536/", "rtsp://u:hunter2@gate:x/", "rtsp://u:hunter2@[::1/", "rtsp://u:hunter2@[gate]/",
 		"rtsp://u:hunter2@[::1]x/", "rtsp://u:hunter2@10.0.0.300/", "rtsp://u:hunter2@ga te/", "rtsp://u:hunter2@gate/\r\nX: y", "rtsp://u:hunter2@::1/",
 		"rtsp://u:hunter2@gate/a#b", "rtsp://u:x@hunter2/w@host/path", "rtsp://u:1234/hunter2@host/a", "rtsp://u:hunter2@\xff/",
-		"rtsp://u:x@hun.ter2/y@10.0.0.1/s",
+		"rtsp://u:x@hun.ter2/y@10.0.0.1/s", "rtsp://[fe80::1%gate ]/a",
 	} {
 		_, err := camera.ParseURL(raw, camera.Defaults())
 		if fault.ClassOf(err) != fault.Usage {
@@ -111,6 +111,28 @@ func TestAnImpliedPasswordCountsOnlyWithAUserName(t *testing.T) {
 		c, err := camera.ParseURL(raw, camera.Defaults())
 		if err != nil || c.Password.String() != want {
 			t.Errorf("%s: password from %q, %v, want %q", raw, c.Password, err, want)
+		}
+	}
+}
+
+func TestAHostIsANameOrAnAddress(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]string{
+		"gate": "gate ", "192.168.1.5": "192.168.1.5 192.168.1.5", "[::1]": "::1 ::1", "::1": "::1 ::1", "fe80::1%eth0": "fe80::1%eth0 fe80::1%eth0",
+		"::ffff:10.0.0.1": "::ffff:10.0.0.1 10.0.0.1", "カメラ.local": "カメラ.local ",
+	} {
+		host, addr, err := camera.ParseHost(text)
+		got := host + " "
+		if addr.IsValid() {
+			got += addr.String()
+		}
+		if got != want || err != nil {
+			t.Errorf("%s: %q, %v, want %q", text, got, err, want)
+		}
+	}
+	for _, text := range []string{"", "10.0.0.300", "gate:554", "u@gate", "ga te", "[gate]", "[10.0.0.1]", "fe80::1%a b", "/x", "-x"} {
+		if host, _, err := camera.ParseHost(text); err == nil {
+			t.Errorf("%q was read as %q", text, host)
 		}
 	}
 }
