@@ -9,7 +9,22 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// This file is what a camera's address can be beside a server: closed, deaf, or a signpost.
+// This file is what a camera's address can be: open, closed, deaf, or a signpost.
+
+// listen opens the camera's address and settles it.
+func (c *Camera) listen() (*net.TCPListener, error) {
+	listener, err := net.ListenTCP("tcp", net.TCPAddrFromAddrPort(c.config.Address))
+	if err != nil {
+		return nil, err
+	}
+	at, err := netip.ParseAddrPort(listener.Addr().String())
+	if err != nil {
+		_ = listener.Close()
+		return nil, err
+	}
+	c.settle(at)
+	return listener, nil
+}
 
 // openRefusing holds an address that nobody listens on: it is bound, so that nobody else takes it,
 // and the kernel answers every SYN by RST.
@@ -48,14 +63,12 @@ func openRefusing(c *Camera) (func(), error) {
 // openDeaf opens a listener whose accept queue is full for as long as it lives: the kernel drops every further SYN,
 // as it does for a hung camera (listen(2), with tcp_abort_on_overflow 0).
 func openDeaf(c *Camera) (func(), error) {
-	opened, err := net.Listen("tcp", c.config.Address.String())
+	listener, err := c.listen()
 	if err != nil {
 		return nil, err
 	}
-	listener := opened.(*net.TCPListener)
 	shutdown := func() { _ = listener.Close() }
-	c.settle(listener.Addr().(*net.TCPAddr).AddrPort())
-	if err := fillQueue(listener); err != nil {
+	if err := c.fillQueue(listener); err != nil {
 		shutdown()
 		return nil, err
 	}
@@ -64,7 +77,7 @@ func openDeaf(c *Camera) (func(), error) {
 
 // fillQueue shrinks the queue to one connection and puts that one in. Its client side is closed at once: the queue keeps
 // the server side, and no socket is left whose remote end is the camera, which others would count as a connection to it.
-func fillQueue(listener *net.TCPListener) error {
+func (c *Camera) fillQueue(listener *net.TCPListener) error {
 	raw, err := listener.SyscallConn()
 	if err != nil {
 		return err
@@ -76,12 +89,13 @@ func fillQueue(listener *net.TCPListener) error {
 	if failed != nil {
 		return fmt.Errorf("listen with an empty backlog: %w", failed)
 	}
-	filler, err := net.DialTimeout("tcp", listener.Addr().String(), 10*time.Second)
+	dialer := net.Dialer{Timeout: 10 * time.Second}
+	filler, err := dialer.DialContext(c.ctx, "tcp", listener.Addr().String())
 	if err != nil {
 		return fmt.Errorf("fill the accept queue: %w", err)
 	}
 	_ = filler.Close()
-	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline) && c.wait(time.Millisecond); {
 		full := false
 		if err := raw.Control(func(fd uintptr) { full, failed = queueFull(int(fd)) }); err != nil {
 			return err

@@ -2,7 +2,7 @@ package camsim_test
 
 import (
 	"bufio"
-	"crypto/md5" //nolint:gosec // what digest log-in is made of
+	"crypto/md5"
 	"encoding/base64"
 	"encoding/binary"
 	"encoding/hex"

@@ -34,7 +34,7 @@ func answerGarbage(t *talk, _ *base.Request) {
 }
 
 func garbage(seed uint64) []byte {
-	random := rand.New(rand.NewPCG(seed, seed)) //nolint:gosec // noise, and the same noise every time
+	random := rand.New(rand.NewPCG(seed, seed)) // the same noise every time
 	noise := make([]byte, 512)
 	for i := range noise {
 		noise[i] = byte(random.Uint32())

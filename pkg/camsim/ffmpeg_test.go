@@ -108,38 +108,38 @@ func TestWhatFFmpegMakesOfEachTemper(t *testing.T) {
 	t.Parallel()
 	const hangs = -1
 	expected := map[camsim.Temper]struct {
-		exit  int
-		says  string
-		least time.Duration // where ffmpeg's own time-out of 2 s is what ends it
+		exit int
+		says string
+		wait time.Duration // ffmpeg's own time-out, where that ends it, or should
 	}{
 		camsim.Healthy:         {exit: 0},
 		camsim.Digest:          {exit: 0},
 		camsim.Basic:           {exit: 0},
-		camsim.Slow:            {exit: 0, least: 1500 * time.Millisecond},
+		camsim.Slow:            {exit: 0},
 		camsim.LateKeyFrame:    {exit: 0},
 		camsim.LimitedSlots:    {exit: 0},
 		camsim.LingeringSlots:  {exit: 0},
-		camsim.LongGOP:         {exit: hangs},
+		camsim.LongGOP:         {exit: hangs, wait: 2 * time.Second},
 		camsim.Refuses:         {exit: 1, says: "Connection refused"},
-		camsim.DropsSYN:        {exit: 1, says: "failed: Connection timed out", least: 1900 * time.Millisecond},
+		camsim.DropsSYN:        {exit: 1, says: "failed: Connection timed out", wait: 2 * time.Second},
 		camsim.ClosesAtConnect: {exit: 1, says: "Invalid data found"},
-		camsim.MuteAtConnect:   {exit: 1, says: "Invalid data found", least: 1900 * time.Millisecond},
-		camsim.MuteAtOptions:   {exit: 1, says: "Invalid data found", least: 1900 * time.Millisecond},
-		camsim.MuteAtDescribe:  {exit: 1, says: "Invalid data found", least: 1900 * time.Millisecond},
-		camsim.MuteAtSetup:     {exit: 1, says: "Invalid data found", least: 1900 * time.Millisecond},
-		camsim.MuteAtPlay:      {exit: 1, says: ": Operation not permitted", least: 1900 * time.Millisecond},
+		camsim.MuteAtConnect:   {exit: 1, says: "Invalid data found", wait: time.Second},
+		camsim.MuteAtOptions:   {exit: 1, says: "Invalid data found", wait: time.Second},
+		camsim.MuteAtDescribe:  {exit: 1, says: "Invalid data found", wait: time.Second},
+		camsim.MuteAtSetup:     {exit: 1, says: "Invalid data found", wait: time.Second},
+		camsim.MuteAtPlay:      {exit: 1, says: ": Operation not permitted", wait: 2 * time.Second},
 		camsim.ClosesAtPlay:    {exit: 1, says: ": Operation not permitted"},
 		camsim.ResetsAtPlay:    {exit: 1, says: ": Operation not permitted"},
-		camsim.SilentAfterPlay: {exit: 1, says: "does not contain any stream", least: 1900 * time.Millisecond},
-		camsim.RTCPOnly:        {exit: hangs},
+		camsim.SilentAfterPlay: {exit: 1, says: "does not contain any stream", wait: 2 * time.Second},
+		camsim.RTCPOnly:        {exit: hangs, wait: 2 * time.Second},
 		camsim.ResetsMidFrame:  {exit: 0, says: "error while decoding"}, // half a picture, and exit 0
 		camsim.WrongPassword:   {exit: 1, says: "401 Unauthorized"},
 		camsim.NotFound:        {exit: 1, says: "404 Not Found"},
 		camsim.BusyAtSetup:     {exit: 1, says: "method SETUP failed: 453"},
 		camsim.Unavailable:     {exit: 1, says: "failed: 503"},
 		camsim.Redirects:       {exit: 0}, // it goes wherever a camera sends it
-		camsim.GarbageMedia:    {exit: hangs},
-		camsim.GarbageAnswers:  {exit: 1, says: "Invalid data found", least: 1900 * time.Millisecond},
+		camsim.GarbageMedia:    {exit: hangs, wait: 2 * time.Second},
+		camsim.GarbageAnswers:  {exit: 1, says: "Invalid data found", wait: time.Second},
 	}
 	for _, temper := range camsim.Tempers() {
 		t.Run(string(temper), func(t *testing.T) {
@@ -154,16 +154,16 @@ func TestWhatFFmpegMakesOfEachTemper(t *testing.T) {
 			}
 			camera := start(t, config)
 			how := fair("tcp")
-			if want.exit != 0 {
-				how.patience = 2 * time.Second
+			if want.wait > 0 {
+				how.patience = want.wait
 			}
 			if want.exit == hangs {
-				how.limit = 3 * how.patience
+				how.limit = 5 * want.wait / 2
 			}
 			run := ffmpeg(t, camera.LoginURL(), how)
-			if run.exit != want.exit || !strings.Contains(run.stderr, want.says) || run.took < want.least {
+			if run.exit != want.exit || !strings.Contains(run.stderr, want.says) || run.took < want.wait*9/10 {
 				t.Errorf("exit %d after %s: %s\nwant exit %d, %q, at least %s",
-					run.exit, run.took, run.stderr, want.exit, want.says, want.least)
+					run.exit, run.took, run.stderr, want.exit, want.says, want.wait)
 			}
 			eventually(t, camera, "nothing open", func(c camsim.Counts) bool { return c.Connections == 0 && c.Sessions == 0 })
 			if counts := camera.Counts(); counts.ConnectionsMost > 1 || (temper == camsim.Redirects) != (counts.Followed == 1) {

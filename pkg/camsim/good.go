@@ -67,18 +67,17 @@ func (g *goodServer) build() *gortsplib.Server {
 		Handler:     g,
 		RTSPAddress: c.config.Address.String(),
 		AuthMethods: g.manners.login,
-		Listen: func(network, address string) (net.Listener, error) {
-			listener, err := net.Listen(network, address)
+		Listen: func(string, string) (net.Listener, error) {
+			listener, err := c.listen()
 			if err != nil {
 				return nil, err
 			}
-			c.settle(listener.Addr().(*net.TCPAddr).AddrPort())
 			return countingListener{listener, c.tally.connected, c.tally.disconnected}, nil
 		},
 	}
 	if c.config.UDP {
 		// RTP on an even port, RTCP on the next (RFC 3550 section 11).
-		even := uint16(20_000 + 2*rand.IntN(6_000)) //nolint:gosec // a port is no secret
+		even := uint16(20_000 + 2*rand.IntN(6_000))
 		server.UDPRTPAddress = netip.AddrPortFrom(c.config.Address.Addr(), even).String()
 		server.UDPRTCPAddress = netip.AddrPortFrom(c.config.Address.Addr(), even+1).String()
 	}
@@ -194,7 +193,11 @@ func (g *goodServer) OnSessionClose(ctx *gortsplib.ServerHandlerOnSessionCloseCt
 	session.stream.Close()
 	if session.slot {
 		var tornDown liberrors.ErrServerSessionTornDown
-		g.c.slots.release(errors.As(ctx.Error, &tornDown))
+		if errors.As(ctx.Error, &tornDown) {
+			g.c.slots.release()
+		} else {
+			g.c.slots.abandon()
+		}
 	}
 	g.c.tally.sessionEnded()
 }

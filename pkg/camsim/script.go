@@ -51,7 +51,7 @@ func openScripted(c *Camera, s script) (func(), error) {
 	if err != nil {
 		return nil, err
 	}
-	listener, err := net.Listen("tcp", c.config.Address.String())
+	listener, err := c.listen()
 	if err != nil {
 		return nil, err
 	}
@@ -60,7 +60,6 @@ func openScripted(c *Camera, s script) (func(), error) {
 		listener: countingListener{listener, c.tally.connected, c.tally.disconnected},
 		conns:    map[*countedConn]struct{}{},
 	}
-	c.settle(listener.Addr().(*net.TCPAddr).AddrPort())
 	c.wg.Go(server.run)
 	return server.shutdown, nil
 }
@@ -84,7 +83,10 @@ func (s *scriptedServer) run() {
 			}
 			continue
 		}
-		conn := accepted.(*countedConn)
+		conn, ok := accepted.(*countedConn)
+		if !ok {
+			continue // a countingListener accepts nothing else
+		}
 		s.mu.Lock()
 		s.conns[conn] = struct{}{}
 		s.mu.Unlock()
@@ -164,10 +166,13 @@ func (t *talk) end() {
 }
 
 func (t *talk) endSession() {
-	if t.slot {
-		t.c.slots.release(t.tornDown)
-		t.slot = false
+	switch {
+	case t.slot && t.tornDown:
+		t.c.slots.release()
+	case t.slot:
+		t.c.slots.abandon()
 	}
+	t.slot = false
 	if t.session {
 		t.c.tally.sessionEnded()
 		t.session = false

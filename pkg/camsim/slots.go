@@ -27,13 +27,20 @@ func (s *slots) take() bool {
 	return true
 }
 
-// release gives a slot back: at once after a TEARDOWN, else after the linger time, as a camera does
-// that waits for the session's time-out (RFC 2326 section 12.37) before it believes that the client has gone.
-func (s *slots) release(tornDown bool) {
+// release gives a slot back at once, after a TEARDOWN.
+func (s *slots) release() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.taken--
-	if !tornDown && s.linger > 0 {
+}
+
+// abandon gives a slot back after the linger time, as a camera does that waits for the session's time-out
+// (RFC 2326 section 12.37) before it believes that the client has gone.
+func (s *slots) abandon() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.taken--
+	if s.linger > 0 {
 		s.lingering = append(s.lingering, time.Now().Add(s.linger))
 	}
 }

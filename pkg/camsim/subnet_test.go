@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/http"
 	"net/http/httptest"
 	"net/netip"
 	"os"
@@ -163,7 +164,7 @@ func TestTheCountsCanBeAskedOverHTTP(t *testing.T) {
 	client := dial(t, camera)
 	client.options()
 	recorder := httptest.NewRecorder()
-	camsim.CountsHandler([]*camsim.Camera{camera}).ServeHTTP(recorder, httptest.NewRequest("GET", "/counts", nil))
+	camsim.CountsHandler([]*camsim.Camera{camera}).ServeHTTP(recorder, httptest.NewRequest(http.MethodGet, "/counts", nil))
 	var reports []camsim.Report
 	if err := json.Unmarshal(recorder.Body.Bytes(), &reports); err != nil {
 		t.Fatal(err)

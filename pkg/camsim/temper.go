@@ -1,6 +1,7 @@
 package camsim
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -125,49 +126,36 @@ func behaviourOf(temper Temper) (behaviour, bool) {
 
 // complete fills in the defaults of a configuration and refuses what cannot work.
 func (b behaviour) complete(config Config) (Config, error) {
-	if config.Path == "" {
-		config.Path = "/stream1"
+	config.Path = cmp.Or(config.Path, "/stream1")
+	config.GOP = cmp.Or(config.GOP, b.defaults.GOP, time.Second)
+	config.Delay = cmp.Or(config.Delay, b.defaults.Delay)
+	config.Slots = cmp.Or(config.Slots, b.defaults.Slots)
+	config.Linger = cmp.Or(config.Linger, b.defaults.Linger)
+	config.Full = cmp.Or(config.Full, RefuseSetup)
+	if !config.Address.Addr().IsValid() {
+		port := cmp.Or(config.Address.Port(), DefaultPort)
+		config.Address = netip.AddrPortFrom(DrawSubnet().Addr().Next(), port)
 	}
-	if config.GOP == 0 {
-		config.GOP = max(b.defaults.GOP, 0)
-	}
-	if config.GOP == 0 {
-		config.GOP = time.Second
-	}
-	if config.Delay == 0 {
-		config.Delay = b.defaults.Delay
-	}
-	if config.Slots == 0 {
-		config.Slots = b.defaults.Slots
-	}
-	if config.Linger == 0 {
-		config.Linger = b.defaults.Linger
-	}
-	if config.Full == "" {
-		config.Full = RefuseSetup
-	}
+	return config, b.check(config)
+}
+
+// check refuses a complete configuration that cannot work.
+func (b behaviour) check(config Config) error {
 	switch {
 	case !strings.HasPrefix(config.Path, "/"):
-		return config, fmt.Errorf("path %q does not begin with a slash", config.Path)
+		return fmt.Errorf("path %q does not begin with a slash", config.Path)
 	case config.GOP < frameTime || config.GOP > time.Minute:
-		return config, fmt.Errorf("gop %s is not between %s and 1m", config.GOP, frameTime)
+		return fmt.Errorf("gop %s is not between %s and 1m", config.GOP, frameTime)
 	case config.Picture < 0 || config.Picture >= pictures:
-		return config, fmt.Errorf("picture %d is not between 0 and %d", config.Picture, pictures-1)
+		return fmt.Errorf("picture %d is not between 0 and %d", config.Picture, pictures-1)
 	case config.Full != RefuseSetup && config.Full != CloseAtPlay:
-		return config, fmt.Errorf("full %q is neither %q nor %q", config.Full, RefuseSetup, CloseAtPlay)
+		return fmt.Errorf("full %q is neither %q nor %q", config.Full, RefuseSetup, CloseAtPlay)
 	case config.Slots < 0 || config.Delay < 0 || config.Linger < 0:
-		return config, errors.New("a negative option")
+		return errors.New("a negative option")
 	case b.login && config.Username == "":
-		return config, fmt.Errorf("temper %s needs a user name", b.temper)
+		return fmt.Errorf("temper %s needs a user name", b.temper)
+	case !config.Address.Addr().IsLoopback():
+		return fmt.Errorf("%s is not a loopback address: simulated cameras stay on this host", config.Address.Addr())
 	}
-	if !config.Address.Addr().IsValid() {
-		config.Address = netip.AddrPortFrom(DrawSubnet().Addr().Next(), config.Address.Port())
-		if config.Address.Port() == 0 {
-			config.Address = netip.AddrPortFrom(config.Address.Addr(), DefaultPort)
-		}
-	}
-	if !config.Address.Addr().IsLoopback() {
-		return config, fmt.Errorf("%s is not a loopback address: simulated cameras stay on this host", config.Address.Addr())
-	}
-	return config, nil
+	return nil
 }
