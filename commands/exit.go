@@ -1,0 +1,109 @@
+package commands
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"syscall"
+
+	"github.com/camwarden/camwarden/pkg/fault"
+	"github.com/camwarden/camwarden/pkg/round"
+)
+
+// ExitCode is the number this program ends with; scripts depend on it.
+type ExitCode int
+
+// The exit codes. exitTable says what they mean, for help and man page alike.
+const (
+	Done         ExitCode = 0
+	CameraFailed ExitCode = 1
+	Wrong        ExitCode = 2
+	LeftBehind   ExitCode = 3
+	NoSource     ExitCode = 4
+	Busy         ExitCode = 75  // EX_TEMPFAIL of sysexits.h: try again later
+	BySignal     ExitCode = 128 // plus the number of the signal, as shells count
+)
+
+// exitRow is one line of the table of exit codes. A row without commands holds for all of them.
+type exitRow struct {
+	code     string
+	meaning  string
+	commands []string
+}
+
+// exitTable is the one place that says what an exit code means.
+func exitTable() []exitRow {
+	dialling, others := []string{"round", "snapshot"}, []string{"config", "completion", "version"}
+	return []exitRow{
+		{"0", "done and verified", dialling},
+		{"0", "done", others},
+		{"1", "done, but a camera failed or was skipped, or the report could not be written", dialling},
+		{"1", "done, but the report could not be written", others},
+		{"2", "the command line or the configuration is wrong; nothing was touched", nil},
+		{"3", "something of ours is left, or could not be verified; wins over 1 and over 128+n", dialling},
+		{"4", "no listed source can work here (a missing ffmpeg, say); nothing was dialled", dialling},
+		{"75", "another run holds the lock, or the cool-down has not passed (--if-busy fail)", []string{"round"}},
+		{"128+n", "ended by signal n, after cleaning up (130 for Ctrl-C, 143 for TERM)", dialling},
+	}
+}
+
+// exitRowsFor returns the rows that hold for a command, "" being the program as a whole.
+func exitRowsFor(command string) []exitRow {
+	var rows []exitRow
+	for _, row := range exitTable() {
+		switch {
+		case row.commands == nil, slices.Contains(row.commands, command):
+			rows = append(rows, row)
+		case command == "" && !slices.Contains(row.commands, "version"):
+			rows = append(rows, row)
+		}
+	}
+	return rows
+}
+
+// ended is the error of a command that has said everything already: only its number is left to say.
+type ended ExitCode
+
+func (e ended) Error() string { return fmt.Sprintf("exit code %d", int(e)) }
+
+// codeOf turns the error of a command into its exit code.
+func codeOf(err error) ExitCode {
+	if err == nil {
+		return Done
+	}
+	var said ended
+	if errors.As(err, &said) {
+		return ExitCode(said)
+	}
+	switch fault.ClassOf(err) {
+	case fault.NoSource:
+		return NoSource
+	case fault.Busy, fault.Cooling:
+		return Busy
+	default:
+		// Whatever else ends a command before it has a report ended it before anything was touched.
+		return Wrong
+	}
+}
+
+// codeOfReport reads the exit code from what a round says of itself: what is left weighs most, then the signal, then the cameras.
+func codeOfReport(report round.Report, signal os.Signal) ExitCode {
+	switch {
+	case report.Verdict != round.Clean:
+		return LeftBehind
+	case signal != nil:
+		return codeOfSignal(signal)
+	case report.Summary.Failed+report.Summary.Skipped > 0:
+		return CameraFailed
+	default:
+		return Done
+	}
+}
+
+func codeOfSignal(signal os.Signal) ExitCode {
+	if number, ok := signal.(syscall.Signal); ok {
+		return BySignal + ExitCode(number)
+	}
+	return BySignal
+}

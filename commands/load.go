@@ -1,0 +1,142 @@
+package commands
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/oklog/ulid/v2"
+
+	"github.com/camwarden/camwarden/pkg/camera"
+	"github.com/camwarden/camwarden/pkg/capture"
+	"github.com/camwarden/camwarden/pkg/config"
+	"github.com/camwarden/camwarden/pkg/fault"
+	"github.com/camwarden/camwarden/pkg/ledger"
+	"github.com/camwarden/camwarden/pkg/proc"
+	"github.com/camwarden/camwarden/pkg/slot"
+	"github.com/camwarden/camwarden/pkg/supervise"
+)
+
+// lookupBound is how long a name may take to resolve; a resolver that hangs takes 10 s and more.
+const lookupBound = 3 * time.Second
+
+// lookup resolves the host name of a camera.
+func lookup(host string) (netip.Addr, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), lookupBound)
+	defer cancel()
+	found, err := net.DefaultResolver.LookupNetIP(ctx, "ip", host)
+	if err != nil {
+		return netip.Addr{}, err
+	}
+	// IPv4 first: a camera that speaks both is nearly always meant by its IPv4 address, and slots are counted by address.
+	slices.SortStableFunc(found, func(a, b netip.Addr) int { return a.Unmap().BitLen() - b.Unmap().BitLen() })
+	return found[0].Unmap(), nil
+}
+
+// settings are the configuration together with what the command line adds to it.
+type settings struct {
+	config *config.Config
+	c      *cli
+}
+
+// load finds and reads the configuration; without one the defaults hold.
+func (c *cli) load() (settings, error) {
+	path, _, err := config.Find(c.flags.config, c.env)
+	if err != nil {
+		return settings{}, err
+	}
+	read, err := config.Load(path, c.env)
+	if err != nil {
+		return settings{}, err
+	}
+	return settings{config: read, c: c}, nil
+}
+
+// loadToDial is load for a command that will log in to cameras: secrets that others can read stop it.
+func (c *cli) loadToDial() (settings, error) {
+	set, err := c.load()
+	if err != nil {
+		return settings{}, err
+	}
+	if err := set.config.CheckSecrets(); err != nil {
+		return settings{}, err
+	}
+	for _, notice := range set.config.Notices {
+		c.log.Info(notice)
+	}
+	return set, nil
+}
+
+func (c *cli) env(name string) string {
+	value, _ := c.world.Getenv(name)
+	return value
+}
+
+// openLedger opens the ledger of this user, for a new run.
+func (s settings) openLedger() (*ledger.Ledger, error) {
+	dir := s.c.flags.stateDir
+	if dir == "" {
+		dir = s.config.StateDir
+	}
+	dirs, err := ledger.DirsFor(dir, s.c.env, os.Geteuid())
+	if err != nil {
+		return nil, err
+	}
+	return ledger.Open(dirs, proc.Default(), ulid.Make().String())
+}
+
+// sourceNames are the sources there are in this version.
+func sourceNames() []string { return []string{"ffmpeg"} }
+
+// sources builds the sources that the command line lists, else those of the configuration.
+func (s settings) sources(listed []string, book *ledger.Ledger, children *supervise.Supervisor) ([]capture.Source, error) {
+	names := listed
+	if len(names) == 0 {
+		names = s.config.Sources
+	}
+	var sources []capture.Source
+	for _, name := range names {
+		if name == "ffmpeg" {
+			slots := slot.Table{Ledger: book, FS: proc.Default()}
+			sources = append(sources, capture.NewFFmpeg(s.config.FFmpeg.Path, children, slots))
+		}
+	}
+	if len(sources) == 0 {
+		return nil, fault.New(fault.NoSource, "", "of the sources %s none is in this version", strings.Join(names, ", ")).
+			WithHint("the sources of this version: %s", strings.Join(sourceNames(), ", "))
+	}
+	return sources, nil
+}
+
+// warnOfPasswords says once that a password on our own command line is no secret. We cannot take it back, only warn.
+func (c *cli) warnOfPasswords(args []string) {
+	for _, arg := range args {
+		if !strings.Contains(arg, "://") {
+			continue
+		}
+		if cam, err := camera.ParseURL(arg, camera.Camera{}); err == nil && cam.Password.Plain() {
+			c.log.Warn("a password stands on the command line, where every user of this host can read it",
+				hintKey, fmt.Sprintf("leave it out of the URL of %s, and give it by --password-file or CAM_PASSWORD", cam.ID))
+			return
+		}
+	}
+}
+
+// pick returns the cameras that arguments name. The password file is for those that the configuration does not know.
+func (s settings) pick(args []string, passwordFile string) ([]camera.Camera, error) {
+	inventory := s.config.Inventory
+	if passwordFile != "" {
+		inventory.Defaults.Password = camera.Secret{File: passwordFile}
+	}
+	return inventory.Pick(args, lookup)
+}
+
+// selection returns the cameras of subnets. One without cameras is an error: a round of nothing would look like success.
+func (s settings) selection(args []string) (camera.Selection, error) {
+	return s.config.Inventory.Select(args, lookup)
+}

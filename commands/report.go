@@ -1,0 +1,110 @@
+package commands
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+
+	"github.com/camwarden/camwarden/pkg/fault"
+	"github.com/camwarden/camwarden/pkg/round"
+	"github.com/camwarden/camwarden/pkg/sweep"
+)
+
+// reportDocument shows a round or a snapshot.
+func reportDocument(r round.Report) document {
+	return document{value: r, list: "visits", table: func(p *page) { reportPage(p, r) }}
+}
+
+func reportPage(p *page, r round.Report) {
+	var rows [][]string
+	for _, v := range r.Visits {
+		rows = append(rows, visitRow(p, v))
+	}
+	p.table([]string{"CAMERA", "ADDRESS", "RESULT", "SOURCE", "SIZE", "TIME", "FILE, OR WHY NOT"}, rows, "SIZE", "SOURCE", "ADDRESS")
+	for _, hint := range hints(r.Visits) {
+		p.line("hint: %s", hint)
+	}
+	leftoverTable(p, "RECOVERED", r.Recovered)
+	leftoverTable(p, "LEFT", r.Leftovers)
+	for _, b := range r.Blind {
+		p.line("could not look: %s: %s", b.Where, b.Why)
+	}
+	for _, k := range r.Streams.Kept {
+		p.line("kept stream %s: %s", k.Name, k.Why)
+	}
+	s := r.Summary
+	p.line("%s in %s: %d ok, %d failed, %d skipped", count(s.Cameras, "camera"), span(r.DurationMS), s.OK, s.Failed, s.Skipped)
+	p.line("verdict: %s (%s)", paintVerdict(p, r.Verdict), lookedAt(r.Looked))
+}
+
+func visitRow(p *page, v round.Visit) []string {
+	size, detail := "", cmp.Or(v.File, "not kept")
+	if v.Width > 0 {
+		size = fmt.Sprintf("%dx%d", v.Width, v.Height)
+	}
+	result := p.paint(good, "ok")
+	switch {
+	case v.Skipped:
+		result = p.paint(odd, "skipped")
+	case !v.OK:
+		result = p.paint(bad, "failed")
+	}
+	if v.Error != nil {
+		detail = errorText(v.Error)
+	}
+	return []string{v.Camera, v.Address, result, v.Source, size, span(v.DurationMS), detail}
+}
+
+// errorText is an error in one line: "timeout at media: the camera sent no video in time".
+func errorText(e *fault.Error) string {
+	if e.Step == "" {
+		return fmt.Sprintf("%s: %s", e.Class, e.Message)
+	}
+	return fmt.Sprintf("%s at %s: %s", e.Class, e.Step, e.Message)
+}
+
+// hints are the hints of the visits that failed, each once, in their order.
+func hints(visits []round.Visit) []string {
+	var found []string
+	for _, v := range visits {
+		if v.Error != nil && v.Error.Hint != "" && !slices.Contains(found, v.Error.Hint) {
+			found = append(found, v.Error.Hint)
+		}
+	}
+	return found
+}
+
+func leftoverTable(p *page, title string, list []sweep.Leftover) {
+	var rows [][]string
+	for _, l := range list {
+		colour := good
+		if l.Outcome != sweep.Gone {
+			colour = bad
+		}
+		rows = append(rows, []string{l.Subject, l.Camera, p.paint(colour, string(l.Outcome)), l.Why})
+	}
+	p.table([]string{title, "CAMERA", "OUTCOME", "WHY"}, rows, "CAMERA")
+}
+
+func paintVerdict(p *page, v round.Verdict) string {
+	if v == round.Clean {
+		return p.paint(good, string(v))
+	}
+	return p.paint(bad, string(v))
+}
+
+// lookedAt says what a verdict rests on, so that "clean" is not just a word.
+func lookedAt(l round.Looked) string {
+	text := fmt.Sprintf("looked at %s, %s to these cameras, %s", processes(l.Processes), count(l.Connections, "connection"), count(l.Leases, "lease"))
+	if l.By != "" {
+		text += " by " + l.By
+	}
+	return text
+}
+
+func processes(n int) string {
+	if n == 1 {
+		return "1 process"
+	}
+	return fmt.Sprintf("%d processes", n)
+}

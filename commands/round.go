@@ -1,0 +1,114 @@
+package commands
+
+import (
+	"cmp"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/camwarden/camwarden/pkg/fault"
+	"github.com/camwarden/camwarden/pkg/round"
+)
+
+type roundFlags struct {
+	visitFlags
+	deadline time.Duration
+	cooldown time.Duration
+	ifBusy   string
+}
+
+func newRound(c *cli) *cobra.Command {
+	f := roundFlags{ifBusy: string(round.Fail)}
+	cmd := &cobra.Command{
+		Use:   "round SUBNET... [flags]",
+		Short: "Take one still from each camera of a subnet, and verify that nothing is left",
+		Long: `Take one still from each camera of a subnet: construct what the sources need, visit every camera, take down what
+was made, and look at the kernel to see whether anything of ours is left. The verdict is clean, left or unverified.
+
+SUBNET is a prefix (192.168.125.0/24), a name of the configuration, or "all". With -d, or output_dir in the
+configuration, each picture is kept as DIR/<id>/<UTC time>.jpg, and the symlink latest.jpg moves only on success.
+
+One round of the same subnets runs at a time; --if-busy says what a second one does, and what a round does before
+the cool-down since the last one has passed. What an earlier run left, killed in the middle perhaps, is finished
+first and listed as recovered. It is safe to interrupt a round and to run it again.`,
+		Example: `camwarden round office -d /srv/stills
+camwarden round 192.168.125.0/24 -j 16 --timeout 3s -o json
+*/5 * * * * camwarden round all -q --if-busy skip`,
+		Args:              atLeastOne("SUBNET", "192.168.125.0/24"),
+		ValidArgsFunction: c.completeSubnets,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := f.validate(cmd); err != nil {
+				return err
+			}
+			return runRound(c, cmd, f, args)
+		},
+	}
+	f.register(cmd, "keep pictures below `DIR` (default: output_dir of the configuration)")
+	cmd.Flags().DurationVar(&f.deadline, "deadline", 5*time.Minute, "`TIME` after which no further camera is visited; cleaning up takes at most 8s more")
+	cmd.Flags().DurationVar(&f.cooldown, "cooldown", 0, "least `TIME` between two rounds of the same subnets (default: cooldown of the configuration)")
+	cmd.Flags().Var(choice(&f.ifBusy, string(round.Fail), string(round.Skip), string(round.Wait)), "if-busy",
+		"`WHAT` to do when another round runs or the cool-down has not passed: fail, skip or wait")
+	_ = cmd.RegisterFlagCompletionFunc("if-busy", cobra.FixedCompletions([]string{"fail", "skip", "wait"}, cobra.ShellCompDirectiveNoFileComp))
+	return cmd
+}
+
+func (f roundFlags) validate(cmd *cobra.Command) error {
+	if err := f.visitFlags.validate(cmd); err != nil {
+		return err
+	}
+	switch {
+	case f.deadline <= 0:
+		return fault.New(fault.Usage, "", "--deadline: %s would end the round before it begins", f.deadline).WithHint("for example --deadline 5m")
+	case f.cooldown < 0:
+		return fault.New(fault.Usage, "", "--cooldown: %s is less than no pause at all", f.cooldown).WithHint("for example --cooldown 1m")
+	}
+	return nil
+}
+
+func runRound(c *cli, cmd *cobra.Command, f roundFlags, args []string) error {
+	set, err := c.loadToDial()
+	if err != nil {
+		return err
+	}
+	selection, err := set.selection(args)
+	if err != nil {
+		return err
+	}
+	plan := round.Plan{
+		Schema: round.RoundSchema, Selection: selection, Exclusive: true,
+		Deadline: f.deadline, Cooldown: f.cooldown, IfBusy: round.IfBusy(f.ifBusy),
+	}
+	if !cmd.Flags().Changed("cooldown") {
+		plan.Cooldown = set.config.Cooldown
+	}
+	if dir := cmp.Or(f.dir, set.config.OutputDir); dir != "" {
+		plan.Keeper = round.Archive{Dir: dir}
+	} else {
+		c.log.Info("pictures are not kept", hintKey, "keep them with -d DIR, or output_dir in the configuration")
+	}
+	report, code, err := c.visit(cmd.Context(), set, f.visitFlags, plan)
+	if err != nil {
+		return err
+	}
+	if plan.IfBusy == round.Skip && passedOver(report) {
+		c.log.Info("nothing was done: " + report.Visits[0].Error.Message)
+		code = Done
+	}
+	return c.showWith(reportDocument(report), code)
+}
+
+// passedOver reports whether the whole round gave way to another one, rather than that each camera was skipped for itself.
+func passedOver(r round.Report) bool {
+	if len(r.Visits) == 0 || r.Verdict != round.Clean {
+		return false
+	}
+	first := r.Visits[0].Error
+	for _, v := range r.Visits {
+		if !v.Skipped || v.Error == nil || v.Error.Message != first.Message ||
+			v.Error.Class != fault.Busy && v.Error.Class != fault.Cooling || strings.Contains(v.Error.Message, v.Address) {
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,98 @@
+package commands
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/camwarden/camwarden/pkg/fault"
+	"github.com/camwarden/camwarden/pkg/proc"
+	"github.com/camwarden/camwarden/pkg/round"
+	"github.com/camwarden/camwarden/pkg/supervise"
+)
+
+// visitFlags are the flags that round and snapshot share.
+type visitFlags struct {
+	dir     string
+	sources []string
+	timeout time.Duration
+	jobs    int
+	strict  bool
+}
+
+func (f *visitFlags) register(cmd *cobra.Command, dirUsage string) {
+	flags := cmd.Flags()
+	flags.StringVarP(&f.dir, "dir", "d", "", dirUsage)
+	flags.StringSliceVar(&f.sources, "source", nil, "comma-separated `LIST` of sources to try, in order: go2rtc, rtsp, ffmpeg (default: sources of the configuration)")
+	flags.DurationVar(&f.timeout, "timeout", 0, "`TIME` of one visit, all sources together (default: timeout of the camera, 10s)")
+	flags.IntVarP(&f.jobs, "jobs", "j", 8, "visit at most `N` cameras at once")
+	flags.BoolVar(&f.strict, "strict", false, "decode the whole picture, not only its headers")
+	_ = cmd.RegisterFlagCompletionFunc("source", cobra.FixedCompletions(knownSources(), cobra.ShellCompDirectiveNoFileComp))
+	_ = cmd.MarkFlagDirname("dir")
+}
+
+func (f *visitFlags) validate(cmd *cobra.Command) error {
+	switch {
+	case cmd.Flags().Changed("timeout") && f.timeout <= 0:
+		return fault.New(fault.Usage, "", "--timeout: %s is not a time that a visit could take", f.timeout).WithHint("for example --timeout 10s")
+	case f.jobs < 1:
+		return fault.New(fault.Usage, "", "--jobs: %d visits at once would be none", f.jobs).WithHint("for example -j 8")
+	case cmd.Flags().Changed("dir") && f.dir == "":
+		return fault.New(fault.Usage, "", "--dir is empty").WithHint("name a folder, or leave it out; is a variable unset?")
+	}
+	for _, s := range f.sources {
+		if !slices.Contains(knownSources(), s) {
+			return fault.New(fault.Usage, "", "--source: there is no source %q", s).WithHint("the sources: %s", strings.Join(knownSources(), ", "))
+		}
+	}
+	return nil
+}
+
+// knownSources are the names that a list of sources may hold, whether or not this version has them all.
+func knownSources() []string { return []string{"go2rtc", "rtsp", "ffmpeg"} }
+
+// visit makes the round of a plan whose cameras are known, and returns its report and the exit code that follows from it.
+// Signals are watched from before the first lease until after the last look.
+func (c *cli) visit(ctx context.Context, set settings, f visitFlags, plan round.Plan) (round.Report, ExitCode, error) {
+	plan.Jobs, plan.Timeout, plan.Strict = f.jobs, f.timeout, f.strict
+	book, err := set.openLedger()
+	if err != nil {
+		return round.Report{}, Done, err
+	}
+	children, err := supervise.New(proc.Default())
+	if err != nil {
+		return round.Report{}, Done, err
+	}
+	defer children.Close()
+	sources, err := set.sources(f.sources, book, children)
+	if err != nil {
+		return round.Report{}, Done, err
+	}
+
+	signals := watch(ctx, c.world.Signals, func(text string) { c.log.Warn(text) })
+	defer signals.stop()
+	go func() {
+		select {
+		case <-signals.hurry:
+			children.Hurry()
+		case <-signals.over:
+		}
+	}()
+
+	view := c.newProgress()
+	report, err := round.Run(signals.ctx, plan, round.Deps{
+		Ledger: book, FS: proc.Default(), Run: book.Run(),
+		Sources: sources, Lookup: lookup, Log: c.log,
+	}, view.tell)
+	view.stop()
+	if s := signals.signal(); s != nil {
+		report.Signal = signalName(s)
+		if err != nil {
+			return report, Done, ended(codeOfSignal(s))
+		}
+	}
+	return report, codeOfReport(report, signals.signal()), err
+}
