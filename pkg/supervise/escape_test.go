@@ -1,12 +1,14 @@
 package supervise
 
 import (
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -189,6 +191,67 @@ func TestThreadsThatEndTakeNoChildWithThem(t *testing.T) {
 		}
 	}
 	s.wantClean()
+}
+
+func TestADeadGrandchildThatNobodyReapedIsNoStraggler(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	e := s.Run(t.Context(), s.shell(`sleep 0 & echo $! > $DIR/zombie; exec sleep 0.3`)) // sleep does not wait for children
+	s.wantKind(e, Exited)
+	if e.Stragglers != 0 || e.Code != 0 {
+		t.Errorf("%+v", e)
+	}
+	text, _ := os.ReadFile(s.dir + "/zombie")
+	pid, _ := strconv.Atoi(strings.TrimSpace(string(text)))
+	if stat, err := proc.Default().Stat(pid); err == nil && stat.PPID == os.Getpid() {
+		t.Errorf("the zombie was not reaped: %+v", stat)
+	}
+}
+
+func TestJudgeNeedsProof(t *testing.T) {
+	t.Parallel()
+	lease, other := newStage(t).lease().Lease(), newStage(t).lease().Lease()
+	const sleeping, zombie = 'S', 'Z'
+	for _, c := range []struct {
+		name            string
+		state           byte
+		group           int
+		environ, args   string
+		known, unopened bool
+		want            verdict
+	}{
+		{name: "a member of the group", state: sleeping, group: 7, want: ours},
+		{name: "a dead member of the group", state: zombie, group: 7, want: ours},
+		{name: "one that was proven before", state: zombie, group: 9, known: true, want: ours},
+		{name: "a dead stranger", state: zombie, group: 9, want: foreign},
+		{name: "our mark", state: sleeping, group: 9, environ: ledger.MarkVariable + "=" + lease.Mark().String(), args: "sleep", want: ours},
+		{name: "our mark with a title that was wiped", state: sleeping, group: 9, environ: "A=1\x00" + ledger.MarkVariable + "=" + lease.ID, want: ours},
+		{name: "the mark of another", state: sleeping, group: 9, environ: ledger.MarkVariable + "=" + other.Mark().String(), args: "sleep", want: foreign},
+		{name: "no mark", state: sleeping, group: 9, environ: "A=1", args: "sleep", want: foreign},
+		{name: "a forged mark", state: sleeping, group: 9, environ: ledger.MarkVariable + "=" + lease.ID + "0", args: "sleep", want: foreign},
+		{name: "in the middle of an exec", state: sleeping, group: 9, want: unclear},
+		{name: "an environment that may not be read", state: sleeping, group: 9, unopened: true, args: "sleep", want: unclear},
+	} {
+		table := proc.FS{Root: t.TempDir()}
+		dir := filepath.Join(table.Root, "11")
+		var environ error
+		if c.unopened {
+			environ = os.MkdirAll(filepath.Join(dir, "environ"), 0o755) // reading it fails, for root too
+		} else {
+			environ = errors.Join(os.Mkdir(dir, 0o755), os.WriteFile(filepath.Join(dir, "environ"), []byte(c.environ), 0o644))
+		}
+		if err := errors.Join(environ, os.WriteFile(filepath.Join(dir, "cmdline"), []byte(c.args), 0o644)); err != nil {
+			t.Fatal(err)
+		}
+		h := &hunt{group: 7, lease: lease.ID, since: map[int]time.Time{}}
+		if c.known {
+			h.since[11] = time.Now()
+		}
+		got, doubt := (&Supervisor{fs: table}).judge(h, proc.Stat{PID: 11, PGRP: c.group, State: c.state, Threads: 1})
+		if got != c.want || (doubt != nil) != c.unopened {
+			t.Errorf("%s: verdict %d, want %d (%v)", c.name, got, c.want, doubt)
+		}
+	}
 }
 
 func touch(t *testing.T, path string) {
