@@ -37,8 +37,10 @@ type Visit struct {
 // Still is one picture and where it comes from.
 type Still struct {
 	JPEG          []byte
-	CapturedAt    time.Time     // when the picture was complete here
+	CapturedAt    time.Time     // when the picture came from the camera
 	Waited        time.Duration // from the dial until then
+	KeyFrame      time.Duration // from the key frame's first byte to its last; 0 when the source cannot tell
+	Decode        time.Duration // from the key frame to the JPEG; 0 likewise
 	Width, Height int           // pixels
 	Codec         string        // of the camera's stream, in ffmpeg's spelling (h264, hevc, mjpeg); "" when not known
 }

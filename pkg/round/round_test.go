@@ -30,6 +30,8 @@ type bench struct {
 	book *ledger.Ledger
 	plan round.Plan
 	deps round.Deps
+
+	supervisor *supervise.Supervisor
 }
 
 func setUp(t *testing.T, cameras ...camera.Camera) *bench {
@@ -45,7 +47,7 @@ func setUp(t *testing.T, cameras ...camera.Camera) *bench {
 	}
 	t.Cleanup(supervisor.Close)
 	return &bench{
-		t: t, book: book,
+		t: t, book: book, supervisor: supervisor,
 		plan: round.Plan{
 			Schema: round.RoundSchema, Exclusive: true, Jobs: 8, Timeout: 3 * time.Second, Deadline: time.Minute, IfBusy: round.Fail,
 			Selection: camera.Selection{Subnets: []string{"test"}, Key: "test", Cameras: cameras},

@@ -7,8 +7,10 @@ import (
 
 	"github.com/camwarden/camwarden/pkg/camera"
 	"github.com/camwarden/camwarden/pkg/camsim"
+	"github.com/camwarden/camwarden/pkg/capture"
 	"github.com/camwarden/camwarden/pkg/fault"
 	"github.com/camwarden/camwarden/pkg/proc"
+	"github.com/camwarden/camwarden/pkg/slot"
 )
 
 // ending is how the visit of a camera of that temper must end. An empty class is a still.
@@ -17,8 +19,8 @@ type ending struct {
 	steps []fault.Step // any of these; ffmpeg's words cannot tell every step apart
 }
 
-// endings is one row a temper, for the source ffmpeg.
-func endings() map[camsim.Temper]ending {
+// byFFmpeg is one row a temper, for the source ffmpeg.
+func byFFmpeg() map[camsim.Temper]ending {
 	unknown := fault.Step("")
 	return map[camsim.Temper]ending{
 		camsim.Healthy: {}, camsim.Digest: {}, camsim.Basic: {}, camsim.Slow: {}, camsim.LimitedSlots: {}, camsim.LingeringSlots: {},
@@ -48,14 +50,67 @@ func endings() map[camsim.Temper]ending {
 	}
 }
 
-// TestEveryTemperEndsInTimeWithItsReasonAndLeavesNothing visits one camera of every temper, each beside a healthy one, in one round.
+// byRTSP is one row a temper, for the source rtsp, which knows every step.
+func byRTSP() map[camsim.Temper]ending {
+	at := func(class fault.Class, step fault.Step) ending { return ending{class, []fault.Step{step}} }
+	return map[camsim.Temper]ending{
+		camsim.Healthy: {}, camsim.Digest: {}, camsim.Basic: {}, camsim.Slow: {}, camsim.LimitedSlots: {}, camsim.LingeringSlots: {},
+
+		camsim.LongGOP:         at(fault.Timeout, fault.KeyFrame),
+		camsim.LateKeyFrame:    at(fault.Timeout, fault.KeyFrame),
+		camsim.Refuses:         at(fault.Refused, fault.Connect),
+		camsim.DropsSYN:        at(fault.Timeout, fault.Connect),
+		camsim.ClosesAtConnect: at(fault.Closed, fault.Options),
+		camsim.MuteAtConnect:   at(fault.Timeout, fault.Options),
+		camsim.MuteAtOptions:   at(fault.Timeout, fault.Options),
+		camsim.MuteAtDescribe:  at(fault.Timeout, fault.Describe),
+		camsim.MuteAtSetup:     at(fault.Timeout, fault.Setup),
+		camsim.MuteAtPlay:      at(fault.Timeout, fault.Play),
+		camsim.ClosesAtPlay:    at(fault.Exhausted, fault.Play),
+		camsim.ResetsAtPlay:    at(fault.Exhausted, fault.Play),
+		camsim.SilentAfterPlay: at(fault.Timeout, fault.Media),
+		camsim.RTCPOnly:        at(fault.Timeout, fault.Media),
+		camsim.ResetsMidFrame:  at(fault.Closed, fault.KeyFrame),
+		camsim.WrongPassword:   at(fault.Auth, fault.Describe),
+		camsim.NotFound:        at(fault.NotFound, fault.Describe),
+		camsim.BusyAtSetup:     at(fault.Exhausted, fault.Setup),
+		camsim.Unavailable:     at(fault.Exhausted, fault.Describe),
+		camsim.Redirects:       at(fault.Protocol, fault.Describe),
+		camsim.GarbageAnswers:  at(fault.Protocol, fault.Options),
+		camsim.GarbageMedia:    at(fault.Protocol, fault.Media),
+	}
+}
+
 func TestEveryTemperEndsInTimeWithItsReasonAndLeavesNothing(t *testing.T) {
 	t.Parallel()
+	visitEveryTemper(t, byFFmpeg(), nil)
+}
+
+func TestTheSourceRTSPNamesEveryStepLogsInOnceFollowsNobodyAndSaysTeardown(t *testing.T) {
+	t.Parallel()
+	sim := visitEveryTemper(t, byRTSP(), func(b *bench) []capture.Source {
+		return []capture.Source{capture.NewRTSP("ffmpeg", capture.Picturing{}, b.supervisor, slot.Table{Ledger: b.book, FS: proc.Default()})}
+	})
+	for _, cam := range sim.Cameras {
+		c := cam.Counts()
+		if c.Followed > 0 {
+			t.Errorf("%s: the redirect was followed", cam.Name())
+		}
+		if c.Challenges > 1 || c.Logins > 1 || c.LoginsFailed > 1 {
+			t.Errorf("%s: %d challenges, %d log-ins, %d refused log-ins; one of each at most", cam.Name(), c.Challenges, c.Logins, c.LoginsFailed)
+		}
+		hungUp := slices.Contains([]camsim.Temper{camsim.ClosesAtPlay, camsim.ResetsAtPlay, camsim.ResetsMidFrame}, cam.Temper())
+		if c.Teardowns < c.SessionsTotal && !hungUp { // nobody says good-bye to a camera that has gone
+			t.Errorf("%s: %d sessions, %d of them ended by TEARDOWN", cam.Name(), c.SessionsTotal, c.Teardowns)
+		}
+	}
+}
+
+// visitEveryTemper visits one camera of every temper, each beside a healthy one, in one round. Nil sources are the bench's own.
+func visitEveryTemper(t *testing.T, want map[camsim.Temper]ending, sources func(*bench) []capture.Source) *camsim.Subnet {
+	t.Helper()
 	const timeout, grace, limit = 3 * time.Second, time.Second, 2
-	var (
-		configs []camsim.Config
-		want    = endings()
-	)
+	var configs []camsim.Config
 	for _, temper := range camsim.Tempers() {
 		if _, listed := want[temper]; !listed {
 			t.Errorf("nobody says how a visit of a camera that is %q must end", temper)
@@ -81,6 +136,9 @@ func TestEveryTemperEndsInTimeWithItsReasonAndLeavesNothing(t *testing.T) {
 		cameras = append(cameras, cam)
 	}
 	b := setUp(t, cameras...)
+	if sources != nil {
+		b.deps.Sources = sources(b)
+	}
 	b.plan.Timeout, b.plan.Jobs, b.plan.Deadline = timeout, 8, 5*time.Minute
 	report := b.run()
 	mustBeClean(t, report)
@@ -104,11 +162,9 @@ func TestEveryTemperEndsInTimeWithItsReasonAndLeavesNothing(t *testing.T) {
 		if n := c.Counts().ConnectionsMost; n > limit {
 			t.Errorf("%s: %d connections at once, the limit is %d", v.Camera, n, limit)
 		}
-		if c.Temper() == camsim.Redirects && c.Counts().Followed > 0 {
-			t.Logf("%s: %d connections went where the camera sent them", v.Camera, c.Counts().Followed)
-		}
 	}
 	nothingConnected(t, sim)
+	return sim
 }
 
 // nothingConnected asks both sides: the kernel for connections to the subnet, the cameras for clients.
