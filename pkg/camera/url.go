@@ -33,9 +33,9 @@ func ParseURL(raw string, defaults Camera) (Camera, error) {
 	if fail != "" {
 		return Camera{}, badURL("the %s URL %s", scheme, fail)
 	}
-	path, fail := cleanPath(best.path)
-	if fail != "" {
-		return Camera{}, badURL("the %s URL %s", scheme, fail)
+	path, err := CleanPath(best.path)
+	if err != nil {
+		return Camera{}, badURL("the %s URL %w", scheme, err)
 	}
 
 	c := defaults
@@ -213,11 +213,11 @@ func ParseHost(text string) (string, netip.Addr, error) {
 	return host, netip.Addr{}, nil
 }
 
-// cleanPath makes a path that may stand in a request line: it begins with a slash, and what a URL cannot hold is
-// percent-encoded. The second value says what is wrong with it.
-func cleanPath(path string) (string, string) {
+// CleanPath makes a path that may stand in a request line: it begins with a slash, and what a URL cannot hold is
+// percent-encoded. A path with a "#" is an error, whose text goes on after the word for what has the path.
+func CleanPath(path string) (string, error) {
 	if strings.Contains(path, "#") {
-		return "", "has a # in its path; write %23 for it, and leave options of other programs out"
+		return "", errors.New("has a # in its path; write %23 for it, and leave options of other programs out")
 	}
 	if !strings.HasPrefix(path, "/") {
 		path = "/" + path
@@ -231,7 +231,7 @@ func cleanPath(path string) (string, string) {
 			out.WriteByte(b)
 		}
 	}
-	return out.String(), ""
+	return out.String(), nil
 }
 
 // escape reports whether s begins with a percent sign and two hex digits.
