@@ -1,0 +1,122 @@
+package config
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+
+	"github.com/camwarden/camwarden/pkg/camera"
+	"github.com/camwarden/camwarden/pkg/fault"
+	"github.com/camwarden/camwarden/pkg/redact"
+)
+
+func passwordKeys() []string { return []string{"password", "password_file", "password_env"} }
+
+// secret reads the keys that say where a password comes from. Without any of them, into keeps what it was.
+func (l *loader) secret(m *mapping, into *camera.Secret) {
+	plain, file, env := m.value("password"), m.value("password_file"), m.value("password_env")
+	var path, variable string
+	if file != nil && !l.text(file, &path) || env != nil && !l.text(env, &variable) {
+		return
+	}
+	// $CAM_PASSWORD is what holds where nothing is said, so saying it contradicts nothing.
+	named := variable != "" && variable != camera.DefaultPasswordEnv
+	if plain != nil && (path != "" || named) || path != "" && named {
+		l.problem(cmpNode(file, env), "%s: only one of password, password_file and password_env can hold the password", m.what)
+		return
+	}
+	switch {
+	case plain != nil:
+		l.password(plain, into)
+	case path != "":
+		l.passwordFile(file, path, into)
+	case env != nil:
+		l.passwordEnv(env, variable, into)
+	}
+}
+
+func (l *loader) password(n *node, into *camera.Secret) {
+	var text string
+	if !l.text(n, &text) {
+		return
+	}
+	secret := camera.PlainSecret(text)
+	if _, err := secret.Reveal(); err != nil {
+		l.problem(n, "%v", err)
+		return
+	}
+	*into = secret
+	if text != "" {
+		l.plain(n, "a password")
+	}
+}
+
+// plain notes that the file itself holds a secret, which is fine while nobody else can read the file.
+func (l *loader) plain(n *node, what string) {
+	switch {
+	case !l.open:
+	case camera.Entrusted(l.c.Path):
+		l.notice(fmt.Sprintf("%s holds passwords and can be read by others (mode %04o); accepted, because its directory is for secrets", l.c.Path, l.mode))
+	default:
+		l.secretProblem(n, fmt.Sprintf("%s stands here, and others can read the file (mode %04o)", what, l.mode), "chmod 600 "+l.c.Path)
+	}
+}
+
+// secretPath treats a path like /live?user=admin&password=x as the password that it holds.
+func (l *loader) secretPath(n *node, path string) {
+	if redact.String(path) != path {
+		l.plain(n, "a path with a password in it")
+	}
+}
+
+func (l *loader) secretProblem(n *node, text, hint string) {
+	l.c.SecretProblems = append(l.c.SecretProblems, Problem{File: l.c.Path, Line: n.Line, Text: text, Hint: hint})
+}
+
+func (l *loader) notice(text string) {
+	for _, known := range l.c.Notices {
+		if known == text {
+			return
+		}
+	}
+	l.c.Notices = append(l.c.Notices, text)
+}
+
+// passwordFile finds the file: a relative name is that of a systemd credential, else relative to the folder of the configuration.
+func (l *loader) passwordFile(n *node, name string, into *camera.Secret) {
+	path := name
+	if !l.path(n, &path) {
+		return
+	}
+	secret := camera.Secret{File: path}
+	if dir := l.env("CREDENTIALS_DIRECTORY"); dir != "" && filepath.IsLocal(name) {
+		credential := filepath.Join(dir, name)
+		if _, err := os.Stat(credential); err == nil {
+			path, secret = credential, camera.Secret{Systemd: name}
+		}
+	}
+	*into = secret
+	check := camera.Secret{File: path}
+	if err := check.Check(); err != nil {
+		l.secretProblem(n, err.Error(), fault.From(err, fault.Usage, "").Hint)
+	}
+	if said := check.Notice(); said != "" {
+		l.notice(said)
+	}
+}
+
+var variableName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
+
+// passwordEnv reads the name of a variable. It matters only for cameras with a user name, so the secret is an implied one.
+func (l *loader) passwordEnv(n *node, name string, into *camera.Secret) {
+	switch {
+	case name == "":
+		*into = camera.Secret{}
+	case !variableName.MatchString(name): // and is not quoted: it may be the password itself
+		l.problem(n, "password_env needs the name of an environment variable: letters, digits and _")
+	default:
+		*into = camera.ImpliedSecret()
+		into.Env = name
+	}
+}
