@@ -52,7 +52,7 @@ func newChild(spec *Spec) *child {
 func (c *child) pid() int { return c.cmd.Process.Pid }
 
 // start brings the child into being. An ending without a Kind means that it runs.
-func (s *Supervisor) start(c *child, done <-chan struct{}, limit <-chan time.Time) Ending {
+func (s *Supervisor) start(c *child, done <-chan struct{}, limit *time.Timer) Ending {
 	never := Ending{Code: -1}
 	if c.spec.Lease.Expired() { // others may stop counting it before the child is gone
 		never.Kind, never.Err = Expired, fmt.Errorf("not started: the deadline of lease %s has passed", c.mark.Lease)
@@ -76,29 +76,41 @@ func (s *Supervisor) start(c *child, done <-chan struct{}, limit <-chan time.Tim
 	case <-s.hurry:
 		never.Kind = Cancelled
 		return never
-	case <-limit:
+	case <-limit.C:
 		never.Kind = Expired
 		return never
 	}
 	// From here on there may be a process. Executing a file on a file system that hangs never returns.
-	patience := time.NewTimer(c.spec.Limit + bound)
-	defer patience.Stop()
 	select {
 	case err := <-started:
-		if err != nil {
-			return refused(c.spec.Path, err)
-		}
-		go c.await()
-		return Ending{}
-	case <-patience.C:
+		return s.started(c, err)
+	case <-done:
+	case <-s.hurry:
+	case <-limit.C:
+		limit.Reset(0) // for whoever watches the child, should it start after all
+	}
+	late := time.NewTimer(bound)
+	defer late.Stop()
+	select {
+	case err := <-started:
+		return s.started(c, err)
+	case <-late.C:
 		go func() {
 			if <-started == nil {
 				s.abandon(c)
 			}
 		}()
-		return Ending{Kind: Stuck, Code: -1, Err: fault.New(fault.Local, "", "%s has not started within %v", c.spec.Path, c.spec.Limit+bound).
+		return Ending{Kind: Stuck, Code: -1, Err: fault.New(fault.Local, "", "%s has neither started nor failed to", c.spec.Path).
 			WithHint("is it on a file system that hangs?")}
 	}
+}
+
+func (s *Supervisor) started(c *child, err error) Ending {
+	if err != nil {
+		return refused(c.spec.Path, err)
+	}
+	go c.await()
+	return Ending{}
 }
 
 // launch runs on the spawning thread.

@@ -7,6 +7,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -155,26 +156,56 @@ func TestAStolenStatusIsSaidAndEndsTheWait(t *testing.T) {
 	s.wantClean()
 }
 
-// Not parallel: while the lock is held nothing in this process can start a child.
-func TestAStartThatHangsIsGivenUp(t *testing.T) {
-	s := newStage(t)
+// blockStarts keeps this whole process from starting children until the returned function is called.
+func blockStarts() (unblock func()) {
 	syscall.ForkLock.Lock()
-	unlock := syscall.ForkLock.Unlock
-	defer func() { unlock() }()
-	hung := s.shell("exec sleep 300")
-	hung.Limit = 100 * time.Millisecond
-	ended := s.begin(hung)
-	eventually(t, "the spawner is busy", func() bool {
+	return sync.OnceFunc(syscall.ForkLock.Unlock)
+}
+
+func (s *stage) waitForBusySpawner() {
+	s.t.Helper()
+	eventually(s.t, "the spawner is busy", func() bool {
 		select {
 		case s.spawn <- func() {}:
 			return false
-		default:
+		case <-time.After(20 * time.Millisecond):
 			return true
 		}
 	})
+}
+
+// Not parallel: it blocks all starts.
+func TestAStartThatTakesTooLongIsEndedOnceItHappens(t *testing.T) {
+	s := newStage(t)
+	unblock := blockStarts()
+	defer unblock()
+	slow := s.shell("exec sleep 300")
+	slow.Limit = 50 * time.Millisecond
+	ended := s.begin(slow)
+	s.waitForBusySpawner()
+	time.Sleep(slow.Limit)
+	unblock()
+	e := <-ended
+	s.wantKind(e, Expired)
+	if e.Signal != "TERM" || e.Duration > 20*time.Second {
+		t.Errorf("%+v", e)
+	}
+	s.wantClean()
+}
+
+// Not parallel: it blocks all starts.
+func TestAStartThatHangsIsGivenUp(t *testing.T) {
+	s := newStage(t)
+	unblock := blockStarts()
+	defer unblock()
+	hung := s.shell("exec sleep 300")
+	hung.Limit = time.Hour
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := s.beginWith(ctx, hung)
+	s.waitForBusySpawner()
+	cancel()
 	queued := s.shell("true")
 	queued.Limit = 100 * time.Millisecond
-	time.Sleep(50 * time.Millisecond) // so that hung is in the spawner's hands, whoever won
 	if e := s.Run(t.Context(), queued); e.Kind != Expired || e.PID != 0 {
 		t.Errorf("behind one that hangs: %+v", e)
 	}
@@ -183,8 +214,7 @@ func TestAStartThatHangsIsGivenUp(t *testing.T) {
 	if e.Err == nil || len(s.leases()) != 1 {
 		t.Errorf("%+v, leases %+v", e, s.leases())
 	}
-	syscall.ForkLock.Unlock()
-	unlock = func() {}
+	unblock()
 	s.spawn <- func() {} // taken only after the late start
 	eventually(t, "the late child is gone", func() bool {
 		marked, _, err := proc.Default().Marked(t.Context(), ledger.MarkVariable)

@@ -188,7 +188,7 @@ func (s *Supervisor) supervise(ctx context.Context, spec *Spec) Ending {
 	defer limit.Stop()
 
 	c := newChild(spec)
-	ending := s.start(c, done, limit.C)
+	ending := s.start(c, done, limit)
 	if ending.Kind == "" {
 		ending = s.follow(c, done, limit.C)
 	}
