@@ -191,16 +191,12 @@ the place is shown (a file, a variable), never the secret. In place of a table i
 			if err != nil {
 				return err
 			}
-			type body struct {
-				Schema string `json:"schema"`
-				config.Shown
-			}
 			shown := set.config.Redacted()
 			text, err := config.MarshalYAML(shown)
 			if err != nil {
 				return err
 			}
-			return c.show(document{value: body{"camwarden.config/1", shown}, list: "cameras", table: func(p *page) {
+			return c.show(document{value: shown, list: "cameras", table: func(p *page) {
 				p.line("%s", strings.TrimSuffix(string(text), "\n"))
 			}})
 		},

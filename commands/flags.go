@@ -159,9 +159,9 @@ func atLeastOne(what, example string) cobra.PositionalArgs {
 	}
 }
 
-// nearest returns the word that a typing error may have meant, or "": at most a third of the word may differ.
+// nearest returns the word that a typing error may have meant, or "": about a third of the word may differ.
 func nearest(typed string, words []string) string {
-	best, distance := "", 1+max(1, len(typed)/3)
+	best, distance := "", 1+max(1, (len(typed)+1)/3)
 	for _, w := range slices.Sorted(slices.Values(words)) {
 		if d := edits(typed, w); d < distance {
 			best, distance = w, d
