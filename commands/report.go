@@ -95,7 +95,7 @@ func paintVerdict(p *page, v round.Verdict) string {
 
 // lookedAt says what a verdict rests on, so that "clean" is not just a word.
 func lookedAt(l round.Looked) string {
-	text := fmt.Sprintf("looked at %s, %s to these cameras, %s", processes(l.Processes), count(l.Connections, "connection"), count(l.Leases, "lease"))
+	text := fmt.Sprintf("looked at %s, %s to these cameras, %s", processes(l.Processes), count(l.Connections, "open connection"), count(l.Leases, "lease"))
 	if l.By != "" {
 		text += " by " + l.By
 	}

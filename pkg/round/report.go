@@ -96,7 +96,7 @@ type KeptStream struct {
 // Looked says what the verdict rests on: how much was read, and by which way.
 type Looked struct {
 	Processes   int    `json:"processes"`   // processes in the table that was read
-	Connections int    `json:"connections"` // connections of this host to the round's addresses, ours or not
+	Connections int    `json:"connections"` // open connections of this host to the round's addresses, whoever holds them
 	Leases      int    `json:"leases"`      // leases in the ledger
 	By          string `json:"by"`          // netlink or procfs, for the connections
 }

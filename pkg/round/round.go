@@ -188,7 +188,7 @@ func (r *runner) verify(ctx context.Context, over string) {
 		r.report.Blind = append(r.report.Blind, observe.Blind{Where: "name " + host, Why: "it does not resolve, so whether it lies in the subnet is unknown"})
 	}
 	r.report.Looked = Looked{
-		Processes: result.Last.Table, Connections: len(result.Last.Connections), Leases: len(result.Last.Leases), By: result.Last.Method,
+		Processes: result.Last.Table, Connections: open(result.Last.Connections), Leases: len(result.Last.Leases), By: result.Last.Method,
 	}
 	switch {
 	case result.Left():
@@ -198,6 +198,18 @@ func (r *runner) verify(ctx context.Context, over string) {
 	default:
 		r.report.Verdict = Unverified
 	}
+}
+
+// open counts the connections that a camera may hold a slot for; those that the kernel is only closing are none.
+func open(conns []proc.Conn) int {
+	n := 0
+	for _, c := range conns {
+		switch c.State {
+		case proc.SynSent, proc.Established, proc.CloseWait:
+			n++
+		}
+	}
+	return n
 }
 
 // finish counts, closes the books and returns the report.
