@@ -18,10 +18,11 @@ type entry struct {
 	camera camera.Camera
 	at     *node
 	limits limits
+	wrong  bool // a problem was found in it, so that what follows from its values means nothing
 }
 
 func (l *loader) defaults(n *node, into *defaultValues) {
-	m, ok := l.mapping(n, "defaults")
+	m, ok := l.mapping(n)
 	if !ok {
 		return
 	}
@@ -31,7 +32,7 @@ func (l *loader) defaults(n *node, into *defaultValues) {
 	readers["path"] = func(n *node) { l.streamPath(n, c) }
 	m.each(readers)
 	l.secret(&m, &c.Password)
-	l.checkReserve(*c, into.limits, limits{})
+	l.checkReserve(*c, into.limits)
 	c.LimitAssumed = into.limits.max == nil
 }
 
@@ -63,13 +64,12 @@ func (l *loader) port(n *node, into *uint16) {
 	}
 }
 
-// checkReserve wants at least one connection to be ours. It is silent where only the defaults are to blame.
-func (l *loader) checkReserve(c camera.Camera, own, inherited limits) {
-	if c.Reserve < c.MaxConnections || own.max == nil && own.reserve == nil {
+// checkReserve wants at least one connection to be ours. It is silent about a camera that says neither of the two.
+func (l *loader) checkReserve(c camera.Camera, at limits) {
+	if c.Reserve < c.MaxConnections || at.max == nil && at.reserve == nil {
 		return
 	}
-	l.problem(cmpNode(own.reserve, own.max, inherited.reserve), "reserve (%d) leaves us none of max_connections (%d); it must be less",
-		c.Reserve, c.MaxConnections)
+	l.problem(cmpNode(at.reserve, at.max), "reserve %d leaves us none of max_connections %d; it must be less", c.Reserve, c.MaxConnections)
 }
 
 func (l *loader) cameras(n *node, defaults defaultValues) []entry {
@@ -78,14 +78,16 @@ func (l *loader) cameras(n *node, defaults defaultValues) []entry {
 	}
 	list := target(n)
 	if list.Kind != yaml.SequenceNode {
-		l.problem(list, "cameras must be a list, each item like {id: gate, host: 192.168.125.19}")
+		l.problem(list, "cameras: a list is needed here, of items like {id: gate, host: 192.168.125.19}")
 		return nil
 	}
 	var entries []entry
 	for _, item := range list.Content {
-		if e, ok := l.camera(item, defaults); ok {
-			entries = append(entries, e)
-		}
+		l.within(cameraName(item), func() {
+			if e, ok := l.camera(item, defaults); ok {
+				entries = append(entries, e)
+			}
+		})
 	}
 	l.checkIDs(entries)
 	l.checkAddresses(entries)
@@ -95,17 +97,30 @@ func (l *loader) cameras(n *node, defaults defaultValues) []entry {
 	return entries
 }
 
+// cameraName is what the problems of a camera are told under.
+func cameraName(n *node) string {
+	n = target(n)
+	for i := 0; n.Kind == yaml.MappingNode && i+1 < len(n.Content); i += 2 {
+		if id := target(n.Content[i+1]); n.Content[i].Value == "id" && camera.ValidID(id.Value) == nil {
+			return "camera " + id.Value
+		}
+	}
+	return "camera"
+}
+
 func (l *loader) camera(n *node, defaults defaultValues) (entry, bool) {
-	m, ok := l.mapping(n, "a camera")
+	before := len(l.problems)
+	m, ok := l.mapping(n)
 	if !ok {
 		return entry{}, false
 	}
 	e := entry{camera: defaults.camera, at: cmpNode(m.value("id"), n)}
 	c := &e.camera
-	if url := m.value("url"); url != nil {
-		l.fromURL(url, &m, c)
-	} else if m.value("host") == nil {
-		l.problem(target(n), "a camera needs host or url")
+	if m.value("id") == nil {
+		l.problem(target(n), "it needs an id")
+	}
+	if m.value("host") == nil && m.value("url") == nil {
+		l.problem(target(n), "it needs a host or a url")
 	}
 	readers := l.common(c, &e.limits)
 	readers["id"] = func(n *node) { l.id(n, &c.ID) }
@@ -114,17 +129,20 @@ func (l *loader) camera(n *node, defaults defaultValues) (entry, bool) {
 	readers["path"] = func(n *node) { l.streamPath(n, c) }
 	readers["model"] = func(n *node) { l.text(n, &c.Model) }
 	readers["url"] = nil
-	if m.value("id") == nil {
-		l.problem(target(n), "a camera needs an id")
-	}
 	m.each(readers)
-	if c.Host != "" && c.Address.IsValid() {
+	if c.Address.IsValid() { // the port may have come after the host
 		*c = c.At(c.Address.Addr())
 	}
 	l.secret(&m, &c.Password)
+	if m.value("url") != nil {
+		l.within("url", func() { l.fromURL(&m, c) })
+	}
 	c.Password = c.Password.For(c.Username)
 	c.LimitAssumed = defaults.camera.LimitAssumed && e.limits.max == nil
-	l.checkReserve(*c, e.limits, defaults.limits)
+	if e.wrong = len(l.problems) > before; !e.wrong {
+		l.checkReserve(*c, e.limits)
+		e.wrong = len(l.problems) > before
+	}
 	return e, true
 }
 
@@ -140,13 +158,14 @@ func (l *loader) id(n *node, into *string) {
 	*into = text
 }
 
-// fromURL takes host, port, path and log-in from a URL.
-func (l *loader) fromURL(n *node, m *mapping, c *camera.Camera) {
+// fromURL takes host, port, path and log-in from the url of a camera.
+func (l *loader) fromURL(m *mapping, c *camera.Camera) {
 	for _, other := range []string{"host", "port", "path"} {
 		if v := m.value(other); v != nil {
-			l.problem(v, "a camera with a url has no %s of its own; it stands in the url", other)
+			l.problem(v, "it holds the %s; leave out %s", other, other)
 		}
 	}
+	n := m.value("url")
 	var text string
 	if !l.text(n, &text) {
 		return
@@ -162,7 +181,7 @@ func (l *loader) fromURL(n *node, m *mapping, c *camera.Camera) {
 		return
 	}
 	if v := m.value("username"); v != nil {
-		l.problem(v, "the url of this camera holds a user name already")
+		l.problem(v, "it holds a user name; leave out username")
 	}
 	c.Username = parsed.Username
 	if !parsed.Password.Plain() {
@@ -170,11 +189,11 @@ func (l *loader) fromURL(n *node, m *mapping, c *camera.Camera) {
 	}
 	for _, other := range passwordKeys() {
 		if v := m.value(other); v != nil {
-			l.problem(v, "the url of this camera holds a password already")
+			l.problem(v, "it holds a password; leave out %s", other)
 		}
 	}
 	c.Password = parsed.Password
-	l.plain(n, "the url")
+	l.plain(n, "a url with a password in it")
 }
 
 func (l *loader) host(n *node, c *camera.Camera) {
@@ -193,7 +212,7 @@ func (l *loader) host(n *node, c *camera.Camera) {
 	}
 	switch parsed, err := camera.ParseURL("rtsp://"+text, camera.Camera{}); {
 	case strings.Contains(text, "://"):
-		l.problem(n, "host is a name or an address; a URL goes under url")
+		l.problem(n, "it is a name or an address; a URL goes under url")
 	case strings.ContainsAny(text, "/?#@"), err != nil:
 		l.problem(n, "%s is neither a host name nor an address", l.shown.quote(text))
 	case parsed.Host != text:
@@ -210,7 +229,7 @@ func (l *loader) streamPath(n *node, c *camera.Camera) {
 		return
 	}
 	if strings.Contains(text, "://") {
-		l.problem(n, "path is what follows host and port; a whole URL goes under url")
+		l.problem(n, "it is what follows host and port; a whole URL goes under url")
 		return
 	}
 	if !strings.HasPrefix(text, "/") {
@@ -218,7 +237,7 @@ func (l *loader) streamPath(n *node, c *camera.Camera) {
 	}
 	parsed, err := camera.ParseURL("rtsp://127.0.0.1"+text, camera.Camera{})
 	if err != nil {
-		l.problem(n, "%v", err)
+		l.problem(n, "it %s", strings.TrimPrefix(err.Error(), "the rtsp URL ")) // which is one that we have made of it
 		return
 	}
 	c.Path = parsed.Path
@@ -248,7 +267,7 @@ func (l *loader) checkAddresses(entries []entry) {
 	first := map[string]entry{}
 	for _, e := range entries {
 		c := e.camera
-		if c.Host == "" {
+		if e.wrong || c.Host == "" {
 			continue
 		}
 		address := strings.ToLower(c.Host) + ":" + strconv.Itoa(int(c.Port))
@@ -269,7 +288,7 @@ func (l *loader) checkAddresses(entries []entry) {
 }
 
 func (l *loader) subnets(n *node, entries []entry) {
-	m, ok := l.mapping(n, "subnets")
+	m, ok := l.mapping(n)
 	if !ok {
 		return
 	}
@@ -281,15 +300,17 @@ func (l *loader) subnets(n *node, entries []entry) {
 		name := key.Value
 		switch err := camera.ValidID(name); {
 		case err != nil:
-			l.problem(key, "a subnet cannot have the name %s: %v", l.shown.quote(name), err)
+			l.problem(key, "%s cannot be a name: %v", l.shown.quote(name), err)
 		case name == camera.All:
-			l.problem(key, "no subnet can have the name %s, which stands for every camera", camera.All)
+			l.problem(key, "the name %s stands for every camera and cannot mean something else", camera.All)
 		case slices.Contains(ids, name):
 			l.problem(key, "%s is the id of a camera too; commands that take both could not tell them apart", l.shown.quote(name))
 		}
-		if list, ok := l.words(m.vals[i]); ok {
-			l.c.Inventory.Subnets = append(l.c.Inventory.Subnets, l.subnet(name, list, ids))
-		}
+		l.within(l.shown.quote(name), func() {
+			if list, ok := l.words(m.vals[i]); ok {
+				l.c.Inventory.Subnets = append(l.c.Inventory.Subnets, l.subnet(name, list, ids))
+			}
+		})
 	}
 }
 

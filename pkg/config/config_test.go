@@ -64,3 +64,21 @@ func TestTheTemplateSaysTheDefaultsAndNothingElse(t *testing.T) {
 		t.Error("it holds a tab, which YAML does not indent with")
 	}
 }
+
+// collision finds two ids with one slug, which takes some 80,000 attempts.
+func collision(t *testing.T) (a, b string) {
+	t.Helper()
+	seen := map[string]string{}
+	for x := '一'; x < '一'+2000; x++ {
+		for y := '一'; y < '一'+500; y++ {
+			id := string([]rune{x, y})
+			slug := camera.Slug(id)
+			if other, ok := seen[slug]; ok {
+				return other, id
+			}
+			seen[slug] = id
+		}
+	}
+	t.Fatal("no two ids share a slug")
+	return "", ""
+}

@@ -8,14 +8,14 @@ import (
 )
 
 func (l *loader) go2rtc(n *node) {
-	m, ok := l.mapping(n, "go2rtc")
+	m, ok := l.mapping(n)
 	if !ok {
 		return
 	}
 	g := defaultGo2rtc()
-	var fromURL bool
+	var inURL bool
 	m.each(map[string]func(*node){
-		"url":           func(n *node) { fromURL = l.serverURL(n, &g) },
+		"url":           func(n *node) { inURL = l.serverURL(n, &g) },
 		"username":      nil,
 		"password_file": nil,
 		"ca_file":       func(n *node) { l.path(n, &g.CAFile) },
@@ -23,20 +23,35 @@ func (l *loader) go2rtc(n *node) {
 		"snapshot":      func(n *node) { l.oneOf(n, []string{"frame", "restream"}, &g.Snapshot) },
 		"lifecycle":     func(n *node) { l.oneOf(n, []string{"ephemeral", "standing"}, &g.Lifecycle) },
 	})
-	var username, file string
-	if n := m.value("username"); n != nil && l.text(n, &username) && username != "" {
-		if fromURL {
-			l.problem(n, "the url of go2rtc holds a user name already")
-		}
-		g.Username = username
+	if n := m.value("username"); n != nil {
+		l.within("username", func() { l.serverUser(n, &g, inURL) })
 	}
-	if n := m.value("password_file"); n != nil && l.text(n, &file) && file != "" {
-		if fromURL && g.Password.Plain() {
-			l.problem(n, "the url of go2rtc holds a password already")
-		}
-		l.passwordFile(n, file, &g.Password)
+	if n := m.value("password_file"); n != nil {
+		l.within("password_file", func() { l.serverPassword(n, &g) })
 	}
 	l.c.Go2rtc = &g
+}
+
+func (l *loader) serverUser(n *node, g *Go2rtc, inURL bool) {
+	var name string
+	switch {
+	case !l.text(n, &name), name == "":
+	case inURL:
+		l.problem(n, "the url holds a user name already")
+	default:
+		g.Username = name
+	}
+}
+
+func (l *loader) serverPassword(n *node, g *Go2rtc) {
+	var file string
+	switch {
+	case !l.text(n, &file), file == "":
+	case g.Password.Plain():
+		l.problem(n, "the url holds a password already")
+	default:
+		l.passwordFile(n, file, &g.Password)
+	}
 }
 
 // serverURL reports whether the URL holds a log-in, which it moves out of it.
@@ -48,17 +63,17 @@ func (l *loader) serverURL(n *node, g *Go2rtc) bool {
 	u, err := url.Parse(text)
 	switch {
 	case err != nil: // whose text quotes the URL
-		l.problem(n, "the url of go2rtc cannot be read; write it like http://127.0.0.1:1984")
+		l.problem(n, "it cannot be read; write it like http://127.0.0.1:1984")
 		return false
 	case u.Scheme == "unix" && u.Host == "" && strings.HasPrefix(u.Path, "/") && u.User == nil:
 	case u.Scheme != "http" && u.Scheme != "https":
-		l.problem(n, "the url of go2rtc begins with http://, https:// or unix:///")
+		l.problem(n, "it begins with none of http://, https:// and unix:///")
 		return false
 	case u.Hostname() == "":
-		l.problem(n, "the url of go2rtc has no host; write it like http://127.0.0.1:1984")
+		l.problem(n, "it has no host; write it like http://127.0.0.1:1984")
 		return false
 	case u.RawQuery != "" || u.Fragment != "" || strings.ContainsAny(text, "?#"):
-		l.problem(n, "the url of go2rtc ends with its path; it has no ? and no #")
+		l.problem(n, "it ends with its path; leave out what follows ? or #")
 		return false
 	}
 	login := u.User
@@ -70,7 +85,7 @@ func (l *loader) serverURL(n *node, g *Go2rtc) bool {
 	g.Username = login.Username()
 	if password, ok := login.Password(); ok {
 		g.Password = camera.PlainSecret(password)
-		l.plain(n, "the url")
+		l.plain(n, "a url with a password in it")
 	}
 	return true
 }

@@ -88,6 +88,7 @@ type loader struct {
 	mode     fs.FileMode
 	problems Problems
 	shown    shown
+	trail    []string // the names of the parts that are being read
 }
 
 func newLoader(path string, env func(string) string) (*loader, error) {
@@ -101,11 +102,11 @@ func newLoader(path string, env func(string) string) (*loader, error) {
 }
 
 func (l *loader) file(root *node) {
-	m, ok := l.mapping(root, "the file")
+	m, ok := l.mapping(root)
 	if !ok {
 		return
 	}
-	defaults := defaultsOf(l.c.Inventory.Defaults)
+	defaults := defaultValues{camera: l.c.Inventory.Defaults}
 	m.each(map[string]func(*node){
 		"state_dir":    func(n *node) { l.path(n, &l.c.StateDir) },
 		"output_dir":   func(n *node) { l.path(n, &l.c.OutputDir) },
@@ -122,7 +123,7 @@ func (l *loader) file(root *node) {
 	})
 	l.c.Inventory.Defaults = defaults.camera
 	entries := l.cameras(m.value("cameras"), defaults)
-	l.subnets(m.value("subnets"), entries)
+	l.within("subnets", func() { l.subnets(m.value("subnets"), entries) })
 }
 
 func (l *loader) sources(n *node) {
@@ -138,7 +139,7 @@ func (l *loader) sources(n *node) {
 }
 
 func (l *loader) ffmpeg(n *node) {
-	m, ok := l.mapping(n, "ffmpeg")
+	m, ok := l.mapping(n)
 	if !ok {
 		return
 	}
@@ -146,7 +147,7 @@ func (l *loader) ffmpeg(n *node) {
 }
 
 func (l *loader) reap(n *node) {
-	m, ok := l.mapping(n, "reap")
+	m, ok := l.mapping(n)
 	if !ok {
 		return
 	}
@@ -172,7 +173,7 @@ func (l *loader) programs(n *node) {
 }
 
 func (l *loader) doctor(n *node) {
-	m, ok := l.mapping(n, "doctor")
+	m, ok := l.mapping(n)
 	if !ok {
 		return
 	}
@@ -206,5 +207,3 @@ type defaultValues struct {
 	camera camera.Camera
 	limits limits
 }
-
-func defaultsOf(c camera.Camera) defaultValues { return defaultValues{camera: c} }

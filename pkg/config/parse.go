@@ -31,12 +31,12 @@ func parse(content []byte) (root *node, problem *Problem) {
 	case errors.Is(err, io.EOF):
 		return nil, nil
 	case err != nil:
-		return nil, syntax(err)
+		return nil, syntax(err, content)
 	}
 	switch err := decoder.Decode(&second); {
 	case errors.Is(err, io.EOF):
 	case err != nil:
-		return nil, syntax(err)
+		return nil, syntax(err, content)
 	default:
 		return nil, &Problem{Line: second.Line, Text: "a second document begins here; only the first would count"}
 	}
@@ -66,7 +66,7 @@ var yamlError = regexp.MustCompile(`^yaml: (?:line (\d+): )?(.*)$`)
 
 // syntax turns an error of the YAML library into a problem. Its texts are fixed, save that of an unknown anchor,
 // which quotes what may be a password that begins with an asterisk.
-func syntax(err error) *Problem {
+func syntax(err error, content []byte) *Problem {
 	found := yamlError.FindStringSubmatch(strings.ReplaceAll(err.Error(), "\n", " "))
 	if found == nil {
 		return &Problem{Text: "not readable as YAML"}
@@ -75,10 +75,24 @@ func syntax(err error) *Problem {
 	text := found[2]
 	switch {
 	case strings.HasPrefix(text, "unknown anchor"):
-		return &Problem{Line: line, Text: "not YAML: a value that begins with * needs quotes"}
+		name, _, _ := strings.Cut(strings.TrimPrefix(text, "unknown anchor '"), "' referenced")
+		at := max(bytes.Index(content, []byte("*"+name)), 0)
+		return &Problem{Line: 1 + bytes.Count(content[:at], []byte("\n")), Text: "not YAML: a value that begins with * needs quotes"}
 	case strings.HasPrefix(text, "did not find expected"), strings.HasPrefix(text, "found duplicate %"), strings.HasPrefix(text, "found undefined tag"):
-		line++ // the library counts these lines from 0, and the others from 1
-		text = "in the part that begins here, " + text
+		// The library counts these lines from 0 and the others from 1, and names now where a part begins, now where it breaks.
+		return &Problem{Line: line + 1, Text: "not YAML around here: " + text}
 	}
-	return &Problem{Line: max(line, 1), Text: "not YAML: " + text}
+	return &Problem{Line: max(line, 1), Text: "not YAML: " + text + advice(text)}
+}
+
+// advice names the slips that most often lead to an error of the parser.
+func advice(text string) string {
+	switch text {
+	case "mapping values are not allowed in this context":
+		return "; look at the indentation, and quote a value that holds a colon and a blank"
+	case "found character that cannot start any token":
+		return "; indent with blanks, and quote a value that begins with @, % or a backquote"
+	default:
+		return ""
+	}
 }

@@ -15,6 +15,8 @@ type Problem struct {
 	Line int    `json:"line"` // counted from 1; 0 stands for the file as a whole
 	Text string `json:"text"`
 	Hint string `json:"hint"` // what to type about this one; mostly ""
+
+	column int
 }
 
 // String is the problem as compilers write it: file:line: text.
@@ -47,7 +49,7 @@ func (ps Problems) Error() string {
 }
 
 func (ps Problems) sorted() Problems {
-	slices.SortStableFunc(ps, func(a, b Problem) int { return cmp.Compare(a.Line, b.Line) })
+	slices.SortStableFunc(ps, func(a, b Problem) int { return cmp.Or(a.Line-b.Line, a.column-b.column) })
 	return ps
 }
 

@@ -17,22 +17,30 @@ import (
 // longest is the bound of a duration: sums of a few with the boot-time clock must not overflow.
 const longest = 365 * 24 * time.Hour
 
+// problem notes what is wrong with the value at a place of the file, after the keys that lead there.
 func (l *loader) problem(at *node, format string, args ...any) {
-	l.problems = append(l.problems, Problem{File: l.c.Path, Line: at.Line, Text: fmt.Sprintf(format, args...)})
+	text := strings.Join(append(slices.Clone(l.trail), fmt.Sprintf(format, args...)), ": ")
+	l.problems = append(l.problems, Problem{File: l.c.Path, Line: at.Line, Text: text, column: at.Column})
+}
+
+// within reads a part of the file whose problems are told under that name.
+func (l *loader) within(name string, read func()) {
+	l.trail = append(l.trail, name)
+	read()
+	l.trail = l.trail[:len(l.trail)-1]
 }
 
 // mapping is a mapping of the file whose keys are scalars, each there once.
 type mapping struct {
 	l    *loader
-	what string
 	flow bool
 	keys []*node
 	vals []*node
 }
 
 // mapping reads n, which may be left empty. The second value is false, and a problem noted, when it is something else.
-func (l *loader) mapping(n *node, what string) (mapping, bool) {
-	m := mapping{l: l, what: what}
+func (l *loader) mapping(n *node) (mapping, bool) {
+	m := mapping{l: l}
 	if n == nil {
 		return m, true
 	}
@@ -42,7 +50,7 @@ func (l *loader) mapping(n *node, what string) (mapping, bool) {
 	case isNull(n) && n.Style&yaml.TaggedStyle == 0:
 		return m, true
 	case n.Kind != yaml.MappingNode:
-		l.problem(n, "%s must be a mapping of keys to values", what)
+		l.problem(n, "keys with values are needed here, like port: 554")
 		return m, false
 	}
 	for i := 0; i+1 < len(n.Content); i += 2 {
@@ -54,14 +62,14 @@ func (l *loader) mapping(n *node, what string) (mapping, bool) {
 func (m *mapping) add(key, value *node) {
 	switch {
 	case key.Kind == yaml.ScalarNode && key.Tag == "!!merge":
-		m.l.problem(key, "%s: << is not supported; values for all cameras go under defaults", m.what)
+		m.l.problem(key, "<< is not supported; values for all cameras go under defaults")
 		return
 	case key.Kind != yaml.ScalarNode || isNull(key):
-		m.l.problem(key, "%s: a key must be a plain word", m.what)
+		m.l.problem(key, "a key must be a plain word")
 		return
 	}
 	if i := slices.IndexFunc(m.keys, func(k *node) bool { return k.Value == key.Value }); i >= 0 {
-		m.l.problem(key, "%s: the key %s is already given in line %d", m.what, m.l.shown.key(key, value, nil), m.keys[i].Line)
+		m.l.problem(key, "the key %s is already given in line %d", m.l.shown.key(key, value, nil), m.keys[i].Line)
 		return
 	}
 	m.keys, m.vals = append(m.keys, key), append(m.vals, value)
@@ -90,14 +98,14 @@ func (m *mapping) each(readers map[string]func(*node)) {
 		case !ok:
 			m.unknown(i, known)
 		case read != nil:
-			read(m.vals[i])
+			m.l.within(key.Value, func() { read(m.vals[i]) })
 		}
 	}
 }
 
 func (m *mapping) unknown(i int, known []string) {
 	key := m.keys[i]
-	text := fmt.Sprintf("%s has no key %s", m.what, m.l.shown.key(key, m.vals[i], known))
+	text := "there is no key " + m.l.shown.key(key, m.vals[i], known)
 	near := camera.Nearest(strings.ReplaceAll(key.Value, "-", "_"), known)
 	switch {
 	case len(near) > 0:
@@ -105,7 +113,7 @@ func (m *mapping) unknown(i int, known []string) {
 	case m.flow && isNull(m.vals[i]):
 		text += "; a value with a comma in it needs quotes"
 	default:
-		text += "; it has " + strings.Join(known, ", ")
+		text += "; there are " + strings.Join(known, ", ")
 	}
 	m.l.problem(key, "%s", text)
 }
@@ -123,7 +131,7 @@ func (l *loader) text(n *node, into *string) bool {
 	n = target(n)
 	switch {
 	case n.Kind != yaml.ScalarNode:
-		l.problem(n, "one value is needed here, not a list or a mapping")
+		l.problem(n, "one value is needed here, not several")
 	case n.Style&yaml.TaggedStyle != 0:
 		l.problem(n, "tags like !!str are not supported; use quotes")
 	case isNull(n):
@@ -147,7 +155,7 @@ type word struct {
 func (l *loader) words(n *node) ([]word, bool) {
 	n = target(n)
 	if n.Kind != yaml.SequenceNode || len(n.Content) == 0 {
-		l.problem(n, "a list of at least one item is needed here, like [a, b]")
+		l.problem(n, "a list is needed here, of at least one item, like [a, b]")
 		return nil, false
 	}
 	var list []word

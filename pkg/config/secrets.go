@@ -17,22 +17,32 @@ func passwordKeys() []string { return []string{"password", "password_file", "pas
 func (l *loader) secret(m *mapping, into *camera.Secret) {
 	plain, file, env := m.value("password"), m.value("password_file"), m.value("password_env")
 	var path, variable string
-	if file != nil && !l.text(file, &path) || env != nil && !l.text(env, &variable) {
+	readable := true
+	for _, key := range []struct {
+		node *node
+		name string
+		into *string
+	}{{file, "password_file", &path}, {env, "password_env", &variable}} {
+		if key.node != nil {
+			l.within(key.name, func() { readable = l.text(key.node, key.into) && readable })
+		}
+	}
+	if !readable {
 		return
 	}
 	// $CAM_PASSWORD is what holds where nothing is said, so saying it contradicts nothing.
 	named := variable != "" && variable != camera.DefaultPasswordEnv
 	if plain != nil && (path != "" || named) || path != "" && named {
-		l.problem(cmpNode(file, env), "%s: only one of password, password_file and password_env can hold the password", m.what)
+		l.problem(cmpNode(file, env), "only one of password, password_file and password_env can say where the password is")
 		return
 	}
 	switch {
 	case plain != nil:
-		l.password(plain, into)
+		l.within("password", func() { l.password(plain, into) })
 	case path != "":
-		l.passwordFile(file, path, into)
+		l.within("password_file", func() { l.passwordFile(file, path, into) })
 	case env != nil:
-		l.passwordEnv(env, variable, into)
+		l.within("password_env", func() { l.passwordEnv(env, variable, into) })
 	}
 }
 
@@ -114,7 +124,7 @@ func (l *loader) passwordEnv(n *node, name string, into *camera.Secret) {
 	case name == "":
 		*into = camera.Secret{}
 	case !variableName.MatchString(name): // and is not quoted: it may be the password itself
-		l.problem(n, "password_env needs the name of an environment variable: letters, digits and _")
+		l.problem(n, "the name of an environment variable is needed here: letters, digits and _")
 	default:
 		*into = camera.ImpliedSecret()
 		into.Env = name
