@@ -1,0 +1,516 @@
+package main
+
+import (
+	"bytes"
+	"cmp"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/santhosh-tekuri/jsonschema/v6"
+	"golang.org/x/sys/unix"
+
+	"github.com/camwarden/camwarden/pkg/camsim"
+	"github.com/camwarden/camwarden/pkg/proc"
+)
+
+// nobody is an ordinary user: no privilege, and no name that the tests need.
+const nobody = 65534
+
+// site is a subnet of simulated cameras, a configuration for it, a state directory, and a mark: all that a test of the whole
+// program needs. What a camwarden of the site starts carries the mark, so that "nothing is left" is a question to /proc.
+type site struct {
+	t      *testing.T
+	subnet *camsim.Subnet
+	uid    int
+	dir    string // everything of the site is below it
+	mark   string // CAMWARDEN_TEST_RUN of every process
+	env    []string
+	limit  int    // max_connections of every camera
+	ffmpeg string // ffmpeg.path
+}
+
+// option changes a site before its configuration is written.
+type option func(*site)
+
+func asUser(uid int) option           { return func(s *site) { s.uid = uid } }
+func limitedTo(limit int) option      { return func(s *site) { s.limit = limit } }
+func withFFmpeg(script string) option { return func(s *site) { s.ffmpeg = s.script("ffmpeg", script) } }
+
+// users are those on whose behalf a test runs: root and an ordinary user, or just ourselves when we are not root.
+func users() []int {
+	if uid := os.Getuid(); uid != 0 {
+		return []int{uid}
+	}
+	return []int{0, nobody}
+}
+
+// newSite starts the cameras, named after their tempers unless they have names, and writes cameras.yaml.
+// In it, "office" is all of them and "well" those that give a picture.
+func newSite(t *testing.T, cameras []camsim.Config, options ...option) *site {
+	t.Helper()
+	if _, err := exec.LookPath("ffmpeg"); err != nil {
+		t.Skip("needs ffmpeg: ", err)
+	}
+	temp := t.TempDir()
+	s := &site{t: t, uid: os.Getuid(), dir: filepath.Join(temp, "site"), limit: 2, ffmpeg: "ffmpeg"}
+	s.mark = cmp.Or(os.Getenv("CAMWARDEN_TEST_RUN"), "by-hand-"+strconv.Itoa(os.Getpid())) + "/" + strings.ReplaceAll(t.Name(), "/", "+") + "-" + filepath.Base(filepath.Dir(temp))
+	check(t, os.Chmod(filepath.Dir(temp), 0o755)) // t.TempDir made it for us alone
+	check(t, os.MkdirAll(filepath.Join(s.dir, "bin"), 0o755))
+	for i, c := range cameras {
+		cameras[i].Name = cmp.Or(c.Name, string(c.Temper))
+	}
+	subnet, err := camsim.StartSubnet(camsim.DrawSubnet(), cameras)
+	check(t, err)
+	t.Cleanup(subnet.Close)
+	s.subnet = subnet
+	for _, change := range options {
+		change(s)
+	}
+	s.install()
+	s.configure()
+	check(t, filepath.Walk(s.dir, func(path string, _ os.FileInfo, err error) error {
+		return errors.Join(err, os.Lchown(path, s.uid, s.uid))
+	}))
+	s.env = []string{"PATH=" + s.path("bin") + ":" + os.Getenv("PATH"), "HOME=" + s.dir, "TMPDIR=" + s.dir, "CAMWARDEN_TEST_RUN=" + s.mark}
+	t.Cleanup(s.endAll)
+	return s
+}
+
+// install puts this test binary into the site's bin as camwarden: called by that name it is main and nothing else.
+func (s *site) install() {
+	s.t.Helper()
+	self, err := os.Executable()
+	check(s.t, err)
+	if os.Link(self, s.path("bin", "camwarden")) == nil {
+		return
+	}
+	from, err := os.Open(self)
+	check(s.t, err)
+	defer from.Close()
+	to, err := os.OpenFile(s.path("bin", "camwarden"), os.O_WRONLY|os.O_CREATE, 0o755)
+	check(s.t, err)
+	_, err = io.Copy(to, from)
+	check(s.t, errors.Join(err, to.Close()))
+}
+
+func (s *site) configure() {
+	s.t.Helper()
+	var all, well []string
+	var list strings.Builder
+	for _, c := range s.subnet.Cameras {
+		all = append(all, c.Name())
+		switch c.Temper() {
+		case camsim.Healthy, camsim.Digest, camsim.Basic, camsim.LimitedSlots:
+			well = append(well, c.Name())
+		}
+		at, config := c.Address(), c.Config()
+		fmt.Fprintf(&list, "  - {id: %s, host: %s, port: %d, path: %s", c.Name(), at.Addr(), at.Port(), config.Path)
+		if config.Username != "" {
+			file := s.path(c.Name() + ".password")
+			check(s.t, os.WriteFile(file, []byte(config.Password+"\n"), 0o600))
+			fmt.Fprintf(&list, ", username: %q, password_file: %s", config.Username, file)
+		}
+		fmt.Fprintln(&list, "}")
+	}
+	text := fmt.Sprintf("sources: [ffmpeg]\nffmpeg: {path: %q}\ndefaults: {session_timeout: 500ms, max_connections: %d}\nsubnets:\n  office: [%s]\n",
+		s.ffmpeg, s.limit, strings.Join(all, ", "))
+	if len(well) > 0 {
+		text += fmt.Sprintf("  well: [%s]\n", strings.Join(well, ", "))
+	}
+	check(s.t, os.WriteFile(s.path("cameras.yaml"), []byte(text+"cameras:\n"+list.String()), 0o600))
+}
+
+func (s *site) path(names ...string) string {
+	return filepath.Join(append([]string{s.dir}, names...)...)
+}
+
+// script writes an executable shell script into the site's bin and returns its path.
+func (s *site) script(name, text string) string {
+	s.t.Helper()
+	path := s.path("bin", "stand-in-"+name)
+	check(s.t, os.WriteFile(path, []byte("#!/bin/sh\n"+text), 0o755))
+	return path
+}
+
+// run is one camwarden, or a shell with camwardens in it, as a process of its own.
+type run struct {
+	t              *testing.T
+	cmd            *exec.Cmd
+	id             proc.Identity
+	stdout, stderr *lockedBuffer
+}
+
+// start starts a command line as the site's user, in its folder and environment.
+func (s *site) start(args ...string) *run {
+	s.t.Helper()
+	return s.startWith(nil, args...)
+}
+
+// startWith lets the test change the command before it starts.
+func (s *site) startWith(change func(*exec.Cmd), args ...string) *run {
+	s.t.Helper()
+	path := s.path("bin", args[0])
+	if args[0] != "camwarden" {
+		found, err := exec.LookPath(args[0])
+		check(s.t, err)
+		path = found
+	}
+	r := &run{t: s.t, cmd: exec.Command(path, args[1:]...), stdout: &lockedBuffer{}, stderr: &lockedBuffer{}}
+	r.cmd.Dir, r.cmd.Env = s.dir, s.env
+	r.cmd.Stdout, r.cmd.Stderr = r.stdout, r.stderr
+	r.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	if s.uid != os.Getuid() {
+		r.cmd.SysProcAttr.Credential = &syscall.Credential{Uid: uint32(s.uid), Gid: uint32(s.uid)}
+	}
+	// A child that outlives camwarden and holds its output must fail the test, not hang it.
+	r.cmd.WaitDelay = 30 * time.Second
+	if change != nil {
+		change(r.cmd)
+	}
+	check(s.t, r.cmd.Start())
+	id, err := proc.Default().Identify(r.cmd.Process.Pid)
+	check(s.t, err) // a zombie at the earliest: only wait collects it
+	r.id = id
+	return r
+}
+
+// round is the command line of one round over the site's configuration.
+func (s *site) round(subnet string, more ...string) []string {
+	return append([]string{"camwarden", "round", subnet, "-c", s.path("cameras.yaml"), "--state-dir", s.path("state"), "-o", "json"}, more...)
+}
+
+func (r *run) pid() int { return r.cmd.Process.Pid }
+
+func (r *run) signal(signal syscall.Signal) {
+	r.t.Helper()
+	check(r.t, r.cmd.Process.Signal(signal))
+}
+
+// end waits for the end and returns the exit code, or -1 when a signal ended it.
+func (r *run) end() int {
+	r.t.Helper()
+	bound := time.AfterFunc(5*time.Minute, func() { _ = r.cmd.Process.Kill() })
+	defer bound.Stop()
+	var exit *exec.ExitError
+	if err := r.cmd.Wait(); err != nil && !errors.As(err, &exit) {
+		r.t.Fatalf("%s: %v\n%s", r.cmd, err, r.stderr)
+	}
+	return r.cmd.ProcessState.ExitCode()
+}
+
+// ends demands an exit code.
+func (r *run) ends(code int) {
+	r.t.Helper()
+	if got := r.end(); got != code {
+		r.t.Errorf("%s ended with %d (%s), want %d\nstdout: %s\nstderr: %s", r.cmd, got, r.cmd.ProcessState, code, r.stdout, r.stderr)
+	}
+}
+
+// report is what the tests read of a round's document.
+type report struct {
+	Schema, Run, Verdict, Signal string
+	Summary                      struct{ Cameras, OK, Failed, Skipped int }
+	Visits                       []visit
+	Recovered, Leftovers         []leftover
+}
+
+type visit struct {
+	Camera, Address, File string
+	OK, Skipped           bool
+	Error                 *failure
+}
+
+type leftover struct{ Kind, Subject, Camera, Why, Outcome string }
+
+type failure struct{ Class, Step, Message, Hint string }
+
+func (r report) visit(camera string) visit {
+	i := slices.IndexFunc(r.Visits, func(v visit) bool { return v.Camera == camera })
+	if i < 0 {
+		return visit{Error: &failure{Class: "not in the document"}}
+	}
+	return r.Visits[i]
+}
+
+// class is the class of a visit's error, "" for none.
+func (v visit) class() string {
+	if v.Error == nil {
+		return ""
+	}
+	return v.Error.Class
+}
+
+// document reads the one document on stdout: whole, as its schema says, and nothing beside it.
+func (r *run) document() report {
+	r.t.Helper()
+	return readReport(r.t, r.stdout.String(), r.stderr.String())
+}
+
+func readReport(t *testing.T, stdout, stderr string) report {
+	t.Helper()
+	var doc report
+	conforms(t, "round", stdout, stderr, &doc)
+	return doc
+}
+
+// failed reads the one error document that stderr holds, and demands that nothing stands on stdout.
+func (r *run) failed() failure {
+	r.t.Helper()
+	if r.stdout.String() != "" {
+		r.t.Errorf("%s wrote to stdout: %s", r.cmd, r.stdout)
+	}
+	var last string
+	for line := range strings.Lines(r.stderr.String()) {
+		if strings.HasPrefix(line, "{") {
+			last = line
+		}
+	}
+	var doc struct{ Error failure }
+	conforms(r.t, "error", last, r.stderr.String(), &doc)
+	return doc.Error
+}
+
+func conforms(t *testing.T, schema, text, stderr string, into any) {
+	t.Helper()
+	compiled, err := jsonschema.NewCompiler().Compile(filepath.Join("..", "..", "testdata", "schema", schema+".json"))
+	check(t, err)
+	value, err := jsonschema.UnmarshalJSON(strings.NewReader(text))
+	if err == nil {
+		err = compiled.Validate(value)
+	}
+	if err == nil {
+		err = json.Unmarshal([]byte(text), into)
+	}
+	if err != nil {
+		t.Fatalf("not a whole %s document: %v\nit is: %q\nstderr: %s", schema, err, text, stderr)
+	}
+}
+
+// clean demands that a finished round claims, with right, that nothing is left.
+func (s *site) clean(r *run, code int) report {
+	s.t.Helper()
+	r.ends(code)
+	doc := r.document()
+	if doc.Verdict != "clean" || len(doc.Leftovers) > 0 {
+		s.t.Errorf("verdict %q, leftovers %v", doc.Verdict, doc.Leftovers)
+	}
+	s.nothingLeft(r)
+	return doc
+}
+
+// nothingLeft looks for itself, at once: the round has said that it is over.
+func (s *site) nothingLeft(runs ...*run) {
+	s.t.Helper()
+	if found := s.alive(); len(found) > 0 {
+		s.t.Errorf("alive after the round: %v", found)
+	}
+	for _, r := range runs {
+		if found := markedBy(s.t, r.id); len(found) > 0 {
+			s.t.Errorf("alive and marked by %v: %v", r.id, found)
+		}
+	}
+	if found := s.connections(); len(found) > 0 {
+		s.t.Errorf("connected after the round: %v", found)
+	}
+	if found := s.leases(); len(found) > 0 {
+		s.t.Errorf("leases after the round: %+v", found)
+	}
+	s.released()
+}
+
+// released waits until the cameras, which hear of an end later than the kernel, count no connection.
+func (s *site) released() {
+	s.t.Helper()
+	for _, c := range s.subnet.Cameras {
+		eventually(s.t, func() error {
+			if n := c.Counts().Connections; n > 0 {
+				return fmt.Errorf("%s still counts %d connections", c.Name(), n)
+			}
+			return nil
+		})
+	}
+}
+
+// alive lists the living processes that carry the site's mark: camwardens and all they started, whatever their name.
+// A zombie has no environment any more, and is not alive.
+func (s *site) alive() []string {
+	s.t.Helper()
+	return processes(s.t, func(_ int, environ string) bool {
+		return strings.Contains(environ, "\x00CAMWARDEN_TEST_RUN="+s.mark+"\x00")
+	})
+}
+
+// markedBy lists the living processes whose lease mark names that camwarden as their owner: LEASE/PID/START/BOOT/ADDRESS.
+func markedBy(t *testing.T, owner proc.Identity) []string {
+	t.Helper()
+	return processes(t, func(_ int, environ string) bool {
+		_, value, _ := strings.Cut(environ, "\x00CAMWARDEN_LEASE=")
+		fields := strings.Split(value, "/")
+		return len(fields) > 2 && fields[1] == strconv.Itoa(owner.PID) && fields[2] == strconv.FormatUint(owner.Start, 10)
+	})
+}
+
+func processes(t *testing.T, wanted func(pid int, environ string) bool) []string {
+	t.Helper()
+	entries, err := os.ReadDir("/proc")
+	check(t, err)
+	var found []string
+	for _, entry := range entries {
+		pid, err := strconv.Atoi(entry.Name())
+		if err != nil {
+			continue
+		}
+		environ, err := os.ReadFile(filepath.Join("/proc", entry.Name(), "environ"))
+		if err != nil || !wanted(pid, "\x00"+string(environ)) {
+			continue
+		}
+		args, _ := os.ReadFile(filepath.Join("/proc", entry.Name(), "cmdline"))
+		found = append(found, fmt.Sprintf("%d (%.60s)", pid, strings.TrimSpace(strings.ReplaceAll(string(args), "\x00", " "))))
+	}
+	return found
+}
+
+// connections lists the kernel's connections into the site's subnet that some process holds. In FIN_WAIT and its like
+// the kernel finishes alone what a process that is gone has left.
+func (s *site) connections() []string {
+	s.t.Helper()
+	sockets, err := proc.Default().Connections([]uint16{camsim.DefaultPort})
+	check(s.t, err)
+	var found []string
+	for _, c := range sockets.Conns {
+		switch {
+		case !s.subnet.Prefix.Contains(c.Remote.Addr().Unmap()):
+		case c.State == proc.Established, c.State == proc.SynSent, c.State == proc.CloseWait:
+			found = append(found, fmt.Sprintf("%s -> %s %s", c.Local, c.Remote, c.State))
+		}
+	}
+	return found
+}
+
+// lease is what the tests read of a lease file, without the package that wrote it.
+type lease struct {
+	ID, Kind, Camera string
+	Address          netip.AddrPort
+	Deadline         time.Duration `json:"deadline_ns"`
+	Owner, Child     struct{ PID int }
+}
+
+// leases reads the ledger's files: what an earlier run left when no camwarden runs. Sessions that cool down need nobody.
+func (s *site) leases() []lease {
+	s.t.Helper()
+	paths, err := filepath.Glob(s.path("state", "run", "leases", "*.json"))
+	check(s.t, err)
+	var found []lease
+	for _, path := range paths {
+		var l lease
+		content, err := os.ReadFile(path)
+		if errors.Is(err, os.ErrNotExist) {
+			continue
+		}
+		check(s.t, err)
+		if err := json.Unmarshal(content, &l); err != nil {
+			s.t.Errorf("%s is torn: %v: %q", path, err, content)
+		}
+		if l.Kind != "cooling" {
+			found = append(found, l)
+		}
+	}
+	return found
+}
+
+// busy waits until that many connections are open at the site's cameras, as these count them.
+func (s *site) busy(connections int) {
+	s.t.Helper()
+	eventually(s.t, func() error {
+		open := 0
+		for _, c := range s.subnet.Cameras {
+			open += c.Counts().Connections
+		}
+		if open < connections {
+			return fmt.Errorf("the cameras count %d connections, want %d", open, connections)
+		}
+		return nil
+	})
+}
+
+// endAll ends what a failed test may have left. Only processes that carry the site's mark can be meant.
+func (s *site) endAll() {
+	for _, text := range s.alive() {
+		pid, _ := strconv.Atoi(strings.Fields(text)[0])
+		_ = syscall.Kill(pid, syscall.SIGKILL)
+	}
+}
+
+// within is the time in which what should come about at once must have, on a host that is busy with other things.
+const within = 30 * time.Second
+
+// eventually asks until the answer is nil, and fails with the last one.
+func eventually(t *testing.T, ask func() error) time.Duration {
+	t.Helper()
+	began := time.Now()
+	for {
+		err := ask()
+		if err == nil {
+			return time.Since(began)
+		}
+		if time.Since(began) > within {
+			t.Fatal(err)
+		}
+		<-time.After(5 * time.Millisecond)
+	}
+}
+
+func check(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// lockedBuffer may be read while a process still writes.
+type lockedBuffer struct {
+	mu   sync.Mutex
+	data bytes.Buffer
+}
+
+func (b *lockedBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.data.Write(p)
+}
+
+func (b *lockedBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.data.String()
+}
+
+// stands demands a state of a process, as the letter of /proc/PID/stat.
+func stands(r *run, state string) error {
+	stat, err := proc.Default().Stat(r.pid())
+	if err == nil && string(stat.State) != state {
+		err = fmt.Errorf("pid %d is in state %c, want %s", r.pid(), stat.State, state)
+	}
+	return err
+}
+
+// bootTime is the clock of lease deadlines, CLOCK_BOOTTIME.
+func bootTime(t *testing.T) time.Duration {
+	t.Helper()
+	var now unix.Timespec
+	check(t, unix.ClockGettime(unix.CLOCK_BOOTTIME, &now))
+	return time.Duration(now.Nano())
+}

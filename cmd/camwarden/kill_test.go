@@ -1,0 +1,273 @@
+package main
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/camwarden/camwarden/pkg/camsim"
+)
+
+// hanging is a subnet at which a round hangs in every way: at connect, in the conversation, in the stream; one camera that
+// keeps ffmpeg's own time-out from ever passing; and healthy ones beside them.
+func hanging() []camsim.Config {
+	return []camsim.Config{
+		{Temper: camsim.MuteAtConnect},
+		{Temper: camsim.Healthy},
+		{Temper: camsim.MuteAtDescribe},
+		{Temper: camsim.SilentAfterPlay},
+		{Temper: camsim.RTCPOnly},
+		{Temper: camsim.MuteAtConnect, Name: "mute2"},
+	}
+}
+
+// hang is how many of them hold on to whoever connects.
+const hang = 5
+
+func TestKilledRoundsLeaveNothingAlive(t *testing.T) {
+	t.Parallel()
+	for _, uid := range users() {
+		moments := 8
+		if uid == nobody {
+			moments = 4
+		}
+		t.Run(fmt.Sprint("uid ", uid), func(t *testing.T) {
+			t.Parallel()
+			killRounds(t, uid, moments)
+		})
+	}
+}
+
+func TestSoakKilledRoundsLeaveNothingAlive(t *testing.T) {
+	if os.Getenv("CAMWARDEN_SOAK") == "" {
+		t.Skip("takes minutes: CAMWARDEN_SOAK=1")
+	}
+	t.Parallel()
+	for _, uid := range users() {
+		t.Run(fmt.Sprint("uid ", uid), func(t *testing.T) {
+			t.Parallel()
+			killRounds(t, uid, 60)
+		})
+	}
+}
+
+// killRounds kills that many rounds at random moments by SIGKILL, and looks each time who survived and what the next one says.
+func killRounds(t *testing.T, uid, moments int) {
+	random := drawn(t)
+	s := newSite(t, hanging(), asUser(uid))
+	var tally struct{ withChildren, withLeases, recovered int }
+	var slowest time.Duration
+	for i := range moments {
+		r := s.start(s.round("office", "--timeout", "60s")...)
+		s.awaitMoment(random, i)
+		children := len(s.alive()) - 1
+		check(t, r.cmd.Process.Kill())
+		if code := r.end(); code != -1 {
+			t.Errorf("moment %d: the round ended by itself, with %d:\n%s%s", i, code, r.stdout, r.stderr)
+		}
+		gone := eventually(t, func() error { return none("alive after SIGKILL", s.alive(), markedBy(t, r.id), s.connections()) })
+		slowest = max(slowest, gone)
+		left := s.leases()
+
+		// The next round finishes what this one left, whichever of the subnet's cameras it visits, and says so.
+		subnet, code, more := "well", 0, []string{"--timeout", "30s"}
+		if i%4 == 3 {
+			subnet, code, more = "office", 1, []string{"--timeout", "1500ms"}
+		}
+		next := s.start(s.round(subnet, more...)...)
+		doc := s.clean(next, code)
+		recovered(t, doc, left)
+		if subnet == "well" && !doc.visit("healthy").OK {
+			t.Errorf("moment %d: the healthy camera: %+v", i, doc.visit("healthy"))
+		}
+		if children > 0 {
+			tally.withChildren++
+		}
+		if len(left) > 0 {
+			tally.withLeases++
+		}
+		tally.recovered += len(doc.Recovered)
+		if t.Failed() {
+			t.Fatalf("moment %d", i)
+		}
+	}
+	for _, c := range s.subnet.Cameras {
+		// A camera hears of the end of a killed client a moment later than the kernel: one more may count there.
+		if most := c.Counts().ConnectionsMost; most > s.limit {
+			t.Errorf("%s had %d connections at once", c.Name(), most)
+		}
+	}
+	t.Logf("%d rounds killed: %d with living children, %d with leases, %d leftovers recovered, all gone within %s",
+		moments, tally.withChildren, tally.withLeases, tally.recovered, slowest.Round(time.Millisecond))
+	if tally.withChildren < moments/3 || tally.recovered < moments/3 {
+		t.Errorf("the moments do not show what they should: %+v", tally)
+	}
+}
+
+// drawn is a source of random moments that can be had again.
+func drawn(t *testing.T) *rand.Rand {
+	t.Helper()
+	seed := uint64(time.Now().UnixNano())
+	if text := os.Getenv("CAMWARDEN_SEED"); text != "" {
+		var err error
+		seed, err = strconv.ParseUint(text, 10, 64)
+		check(t, err)
+	}
+	t.Logf("random moments: CAMWARDEN_SEED=%d", seed)
+	return rand.New(rand.NewPCG(seed, 0))
+}
+
+// awaitMoment lets time pass until a random moment of a round: while it starts, while its children come, when all hang.
+func (s *site) awaitMoment(random *rand.Rand, i int) {
+	s.t.Helper()
+	pause := func(most time.Duration) { <-time.After(time.Duration(random.Int64N(int64(most)))) }
+	switch i % 4 {
+	case 0:
+		pause(time.Second)
+	case 1:
+		s.busy(1 + random.IntN(hang))
+		pause(50 * time.Millisecond)
+	default:
+		s.busy(hang)
+		pause(300 * time.Millisecond)
+	}
+}
+
+// recovered demands that a round names everything that an earlier one left, camera by camera, and saw it gone.
+func recovered(t *testing.T, doc report, left []lease) {
+	t.Helper()
+	var want, got []string
+	for _, l := range left {
+		want = append(want, l.Camera)
+	}
+	for _, l := range doc.Recovered {
+		got = append(got, l.Camera)
+		if l.Outcome != "gone" || l.Why == "" {
+			t.Errorf("recovered %+v", l)
+		}
+	}
+	slices.Sort(want)
+	slices.Sort(got)
+	if !slices.Equal(got, want) {
+		t.Errorf("left for cameras %q, recovered for %q: %+v", want, got, doc.Recovered)
+	}
+}
+
+func none(what string, lists ...[]string) error {
+	if all := slices.Concat(lists...); len(all) > 0 {
+		return fmt.Errorf("%s: %s", what, strings.Join(all, ", "))
+	}
+	return nil
+}
+
+// forks is an ffmpeg that is a wrapper: what it starts is not killed by the kernel when camwarden is.
+const forks = `case "$*" in *demuxer=rtsp*|*pipe,data*) exec ffmpeg "$@";; esac
+ffmpeg "$@"
+exit $?
+`
+
+func TestWhatAWrapperLeftBehindIsFoundAndEndedByTheNextRound(t *testing.T) {
+	t.Parallel()
+	for _, uid := range users() {
+		t.Run(fmt.Sprint("uid ", uid), func(t *testing.T) {
+			t.Parallel()
+			s := newSite(t, []camsim.Config{{Temper: camsim.RTCPOnly}, {Temper: camsim.Healthy}}, asUser(uid), withFFmpeg(forks))
+			r := s.start(s.round("office", "--timeout", "60s")...)
+			eventually(t, func() error {
+				if s.subnet.Camera("rtcp-only").Counts().Plays == 0 {
+					return fmt.Errorf("nobody plays rtcp-only: %s", r.stderr)
+				}
+				return nil
+			})
+			check(t, r.cmd.Process.Kill())
+			r.end()
+			orphans := s.alive()
+			if len(orphans) == 0 {
+				t.Fatal("the wrapper's child died with camwarden: this test shows nothing")
+			}
+			doc := s.clean(s.start(s.round("well")...), 0)
+			if len(doc.Recovered) == 0 || doc.Recovered[0].Kind != "process" || doc.Recovered[0].Camera != "rtcp-only" || doc.Recovered[0].Outcome != "gone" {
+				t.Errorf("recovered %+v, want %v", doc.Recovered, orphans)
+			}
+			if text := r.stderr.String(); !strings.Contains(text, "is a script") || !strings.Contains(text, s.ffmpeg) {
+				t.Errorf("the wrapper is not warned of: %s", text)
+			}
+		})
+	}
+}
+
+// A stopped round is neither dead nor alive: its locks and leases hold, until they count no more.
+func TestARoundStoppedForLongIsTakenOver(t *testing.T) {
+	t.Parallel()
+	if testing.Short() {
+		t.Skip("takes 95 s")
+	}
+	s := newSite(t, []camsim.Config{{Temper: camsim.RTCPOnly}, {Temper: camsim.RTCPOnly, Name: "drip"}, {Temper: camsim.Healthy}})
+	wedged := s.start(s.round("office", "-j", "2", "--timeout", "8s", "--deadline", "9s")...)
+	s.busy(2)
+	var deadline time.Duration
+	eventually(t, func() error {
+		if n := len(s.leases()); n != 2 {
+			return fmt.Errorf("%d leases, want 2", n)
+		}
+		return nil
+	})
+	for _, l := range s.leases() {
+		deadline = max(deadline, l.Deadline)
+	}
+	stopped := time.Now()
+	wedged.signal(syscall.SIGSTOP)
+	eventually(t, func() error { return stands(wedged, "T") })
+
+	early := s.start(s.round("office")...)
+	early.ends(75)
+	if e := early.failed(); e.Class != "busy" || !strings.Contains(e.Message, fmt.Sprintf("pid %d", wedged.pid())) {
+		t.Errorf("the stopped round is not named as busy: %+v", e)
+	}
+	well := s.start(s.round("well", "--timeout", "30s")...)
+	well.ends(0)
+	if doc := well.document(); len(doc.Recovered) > 0 || doc.Verdict != "clean" {
+		t.Errorf("a round beside the stopped one took its living leases: %+v", doc)
+	}
+	if n := len(s.alive()); n != 3 {
+		t.Errorf("alive beside the stopped round: %v", s.alive())
+	}
+
+	// What passes here is what the design promises to wait: the deadline, and 60 s.
+	for time.Since(stopped) < 91*time.Second || bootTime(t) <= deadline+60*time.Second {
+		<-time.After(250 * time.Millisecond)
+	}
+	connected := s.subnet.Camera("healthy").Counts().ConnectionsTotal
+	next := s.start(s.round("office", "--timeout", "4s", "-j", "3")...)
+	next.ends(1)
+	doc := next.document()
+	if doc.Verdict != "clean" || len(doc.Recovered) != 2 || !doc.visit("healthy").OK || doc.Summary.Cameras != 3 {
+		t.Errorf("the round that took over: %+v\n%s", doc, next.stderr)
+	}
+	for _, l := range doc.Recovered {
+		if l.Outcome != "gone" || !strings.Contains(l.Why, fmt.Sprintf("pid %d", wedged.pid())) || !strings.Contains(l.Why, "wedged") {
+			t.Errorf("recovered %+v, which does not name the wedged pid %d", l, wedged.pid())
+		}
+	}
+	if found := s.alive(); len(found) != 1 {
+		t.Errorf("alive beside the stopped round, of which nothing but itself should be: %v", found)
+	}
+
+	check(t, wedged.cmd.Process.Signal(syscall.SIGCONT))
+	wedged.ends(1)
+	late := wedged.document()
+	if late.Verdict != "clean" || len(late.Leftovers) > 0 || late.visit("healthy").class() != "deadline" {
+		t.Errorf("the round that was stopped: %+v", late)
+	}
+	if now := s.subnet.Camera("healthy").Counts().ConnectionsTotal; now != connected+1 {
+		t.Errorf("%d connections to the healthy camera since the take-over, want 1: the stopped round must not dial any more", now-connected)
+	}
+	s.nothingLeft(wedged, next)
+	t.Logf("stopped for %s", time.Since(stopped).Round(time.Second))
+}
