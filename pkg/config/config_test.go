@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -62,6 +63,105 @@ func TestTheTemplateSaysTheDefaultsAndNothingElse(t *testing.T) {
 	}
 	if strings.Contains(string(config.Template()), "\t") {
 		t.Error("it holds a tab, which YAML does not indent with")
+	}
+}
+
+const house = `
+sources: [ffmpeg]
+output_dir: pictures
+cooldown: 90s
+jpeg_quality: 5
+ffmpeg: {path: bin/ffmpeg}
+defaults: {username: viewer, password_env: HOUSE_PW, port: 8554, path: live, transport: udp, max_connections: 3, reserve: 1, timeout: 2s, session_timeout: 0}
+subnets:
+  office: [192.168.125.0/24, "::ffff:10.0.0.0/104", gate]
+  attic: [yard]
+cameras:
+  - {id: gate, port: 554, host: 192.168.125.19, model: Tapo C110, path: "/a?b=c d"}
+  - {id: 門, host: "[fe80::1%eth0]", username: "", transport: auto}
+  - {id: 007, host: nvr.lan, username: null-and-void, password_file: pw, max_connections: 8, timeout: 1m30s}
+  - {id: yard, url: "rtsps://ad%40min:h%2Fu@192.168.125.45/sub", max_connections: 4, reserve: 2}
+  - {id: bare, url: "rtsp://10.0.0.1", password: ""}
+go2rtc:
+reap: {programs: [gst-launch-1.0]}
+`
+
+func TestACameraIsTheDefaultsAndWhatItSaysItself(t *testing.T) {
+	t.Parallel()
+	c := load(t, house)
+	dir := filepath.Dir(c.Path)
+	want := []camera.Camera{
+		{ID: "gate", Host: "192.168.125.19", Address: netip.MustParseAddrPort("192.168.125.19:554"), Port: 554, Scheme: "rtsp", Path: "/a?b=c%20d",
+			Username: "viewer", Password: camera.Secret{Env: "HOUSE_PW"}, Model: "Tapo C110", Transport: camera.UDP, MaxConnections: 3, Reserve: 1, Timeout: 2 * time.Second},
+		{ID: "門", Host: "fe80::1%eth0", Address: netip.MustParseAddrPort("[fe80::1%eth0]:8554"), Port: 8554, Scheme: "rtsp", Path: "/live",
+			Transport: camera.Auto, MaxConnections: 3, Reserve: 1, Timeout: 2 * time.Second},
+		{ID: "007", Host: "nvr.lan", Port: 8554, Scheme: "rtsp", Path: "/live", Username: "null-and-void", Password: camera.Secret{File: dir + "/pw"},
+			Transport: camera.UDP, MaxConnections: 8, Reserve: 1, Timeout: 90 * time.Second},
+		{ID: "yard", Host: "192.168.125.45", Address: netip.MustParseAddrPort("192.168.125.45:322"), Port: 322, Scheme: "rtsps", Path: "/sub",
+			Username: "ad@min", Password: camera.PlainSecret("h/u"), Transport: camera.UDP, MaxConnections: 4, Reserve: 2, Timeout: 2 * time.Second},
+		{ID: "bare", Host: "10.0.0.1", Address: netip.MustParseAddrPort("10.0.0.1:554"), Port: 554, Scheme: "rtsp", Path: "/",
+			Username: "viewer", Password: camera.PlainSecret(""), Transport: camera.UDP, MaxConnections: 3, Reserve: 1, Timeout: 2 * time.Second},
+	}
+	where := cmp.Comparer(func(a, b camera.Secret) bool { return a.String() == b.String() && a.Plain() == b.Plain() })
+	addresses := cmp.Comparer(func(a, b netip.AddrPort) bool { return a == b })
+	if diff := cmp.Diff(want, c.Inventory.Cameras, where, addresses); diff != "" {
+		t.Error(diff)
+	}
+	for i, plain := range map[int]string{3: "h/u", 4: ""} {
+		if got, err := c.Inventory.Cameras[i].Password.Reveal(); got != plain || err != nil {
+			t.Errorf("camera %d has the password %q, %v", i, got, err)
+		}
+	}
+	if c.Inventory.Defaults.Password.Env != "HOUSE_PW" || !c.Inventory.Defaults.Password.For("").IsZero() {
+		t.Error("a variable for the password must matter only together with a user name")
+	}
+	if c.OutputDir != dir+"/pictures" || c.FFmpeg.Path != dir+"/bin/ffmpeg" || c.Inventory.Source != c.Path {
+		t.Errorf("relative paths became %s and %s; source %s", c.OutputDir, c.FFmpeg.Path, c.Inventory.Source)
+	}
+	if c.Go2rtc == nil || c.Go2rtc.URL != "http://127.0.0.1:1984" || c.Go2rtc.StreamPrefix != "camwarden-" {
+		t.Errorf("an empty section is not the default one: %+v", c.Go2rtc)
+	}
+	nets := []camera.Subnet{
+		{Name: "office", Prefixes: []netip.Prefix{netip.MustParsePrefix("192.168.125.0/24"), netip.MustParsePrefix("10.0.0.0/8")}, Cameras: []string{"gate"}},
+		{Name: "attic", Cameras: []string{"yard"}},
+	}
+	if diff := cmp.Diff(nets, c.Inventory.Subnets, cmp.Comparer(func(a, b netip.Prefix) bool { return a == b })); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestALimitIsAssumedUntilSomebodySaysIt(t *testing.T) {
+	t.Parallel()
+	c := load(t, "cameras:\n  - {id: a, host: a}\n  - {id: b, host: b, max_connections: 2}\n")
+	if in := c.Inventory; !in.Defaults.LimitAssumed || !in.Cameras[0].LimitAssumed || in.Cameras[1].LimitAssumed {
+		t.Errorf("said by one camera only: %+v", in)
+	}
+	c = load(t, "defaults: {max_connections: 2}\ncameras: [{id: a, host: a}]")
+	if in := c.Inventory; in.Defaults.LimitAssumed || in.Cameras[0].LimitAssumed {
+		t.Errorf("said by the defaults: %+v", in)
+	}
+}
+
+func TestAnAnchorStandsForItsValue(t *testing.T) {
+	t.Parallel()
+	c := load(t, "cooldown: &d 7s\ndefaults: {timeout: *d}\ncameras:\n  - &one {id: a, host: a}\n")
+	if c.Inventory.Defaults.Timeout != 7*time.Second || len(c.Inventory.Cameras) != 1 {
+		t.Errorf("%+v", c.Inventory)
+	}
+}
+
+func TestNothingInAFileIsTheDefaults(t *testing.T) {
+	t.Parallel()
+	for _, content := range []string{"", "\n\n", "# nothing\n", "---\n", "null", "\ufeff", "cameras:\nsubnets:\ndefaults:\nreap:\ndoctor:\nffmpeg:\n"} {
+		if diff := same(config.Default(), load(t, content)); diff != "" {
+			t.Errorf("%q: %s", content, diff)
+		}
+	}
+	if c, err := config.Load("", noEnv); err != nil || same(config.Default(), c) != "" || c.Path != "" {
+		t.Errorf("no file: %v", err)
+	}
+	if c, err := config.Load("/dev/null", noEnv); err != nil || same(config.Default(), c) != "" {
+		t.Errorf("/dev/null: %v", err)
 	}
 }
 
