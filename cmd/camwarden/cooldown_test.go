@@ -1,0 +1,98 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/camwarden/camwarden/pkg/camsim"
+	"github.com/camwarden/camwarden/pkg/proc"
+)
+
+// TestThirtyRoundsAreQuietBetweenOneAndTheNext makes rounds as cron would, with a camera that hangs in each of them, and
+// looks every 50 ms from the end of one until its cool-down has passed. For every other round the next camwarden waits
+// there already: it may ask ffmpeg what it can do, and must not come near a camera.
+func TestThirtyRoundsAreQuietBetweenOneAndTheNext(t *testing.T) {
+	t.Parallel()
+	const rounds, cooldown = 30, time.Second
+	s := newSite(t, []camsim.Config{{Temper: camsim.Healthy}, {Temper: camsim.SilentAfterPlay}})
+	command := s.round("office", "--source", "ffmpeg", "--timeout", "1500ms", "--cooldown", cooldown.String(), "--if-busy", "wait")
+
+	looks, pictures := 0, 0
+	r := s.start(command...)
+	for i := range rounds {
+		r.ends(1) // the camera that hangs
+		over := proc.BootTime()
+		pictures += r.document().Summary.OK
+		ended := s.lastRoundEnded()
+		if ended > over || over-ended > within {
+			t.Fatalf("round %d: the ledger says that it ended %s before it did", i, over-ended)
+		}
+		look := s.nobody
+		if i%2 == 1 && i+1 < rounds {
+			look = s.nobodyAtACamera
+			r = s.start(command...)
+		}
+		every := time.NewTicker(50 * time.Millisecond)
+		for {
+			found := look()
+			if proc.BootTime() >= ended+cooldown {
+				break // it has passed while we looked
+			}
+			looks++
+			if len(found) > 0 {
+				t.Errorf("round %d, %s after its end: %s", i, proc.BootTime()-ended, strings.Join(found, ", "))
+			}
+			<-every.C
+		}
+		every.Stop()
+		if i%2 == 0 && i+1 < rounds {
+			r = s.start(command...)
+		}
+	}
+	t.Logf("%d rounds, %d pictures, %d looks between them", rounds, pictures, looks)
+	if looks < 3*rounds {
+		t.Errorf("only %d looks in %d cool-downs: they prove nothing", looks, rounds)
+	}
+	if pictures < rounds/2 {
+		t.Errorf("only %d pictures in %d rounds: rounds that do nothing prove nothing", pictures, rounds)
+	}
+	s.nothingLeft(r)
+}
+
+// nobody lists every process of the site and every connection to its cameras.
+func (s *site) nobody() []string {
+	s.t.Helper()
+	return append(s.alive(), s.connections()...)
+}
+
+// nobodyAtACamera lists the connections to the site's cameras, and the processes whose lease is for a camera's address.
+func (s *site) nobodyAtACamera() []string {
+	s.t.Helper()
+	at := processes(s.t, func(_ int, environ string) bool {
+		_, mark, marked := strings.Cut(environ, "\x00CAMWARDEN_LEASE=")
+		mark, _, _ = strings.Cut(mark, "\x00")
+		return marked && strings.Contains(environ, "\x00CAMWARDEN_TEST_RUN="+s.mark+"\x00") && !strings.HasSuffix(mark, "/")
+	})
+	return append(at, s.connections()...)
+}
+
+// lastRoundEnded reads from the ledger when the last round ended, by the boot-time clock: the cool-down counts from there.
+func (s *site) lastRoundEnded() time.Duration {
+	s.t.Helper()
+	paths, err := filepath.Glob(s.path("state", "state", "records", "turn-*"))
+	check(s.t, err)
+	if len(paths) != 1 {
+		s.t.Fatalf("the ledger has %d records of a last round, want 1: %v", len(paths), paths)
+	}
+	var last struct {
+		EndedBoot time.Duration `json:"ended_boot"`
+	}
+	content, err := os.ReadFile(paths[0])
+	check(s.t, errors.Join(err, json.Unmarshal(content, &last)))
+	return last.EndedBoot
+}
