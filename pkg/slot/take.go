@@ -100,7 +100,7 @@ func (s tally) hopeless(address netip.AddrPort, patience time.Duration) error {
 	if s.Foreign >= s.usable() {
 		return fault.New(fault.Exhausted, "", "%s takes %s, and others have %d: %s",
 			address, s.limit(), s.Foreign, s.names(false)).
-			WithHint("camwarden doctor %s shows them, camwarden reap %s ends those that leaked%s", address.Addr(), address.Addr(), s.unhide())
+			WithHint("look at them: ss -tnp dst %s; end those that leaked, or raise max_connections if the camera allows more%s", address, s.unhide())
 	}
 	still := 0
 	for _, cool := range s.cools {
