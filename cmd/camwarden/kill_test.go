@@ -68,11 +68,20 @@ func killRounds(t *testing.T, uid, moments int) {
 		s.awaitMoment(random, i)
 		children := len(s.alive()) - 1
 		check(t, r.cmd.Process.Kill())
-		if code := r.end(); code != -1 {
-			t.Errorf("moment %d: the round ended by itself, with %d:\n%s%s", i, code, r.stdout, r.stderr)
+		// Every other one is not collected by its parent, as happens under an init that does not, until all is over;
+		// and its successor comes at once, while the children may still be dying.
+		eventually(t, func() error { return stands(r, "Z") })
+		if i%2 == 0 {
+			r.killed()
+			slowest = max(slowest, s.deserted(r))
 		}
-		gone := eventually(t, func() error { return none("alive after SIGKILL", s.alive(), markedBy(t, r.id), s.connections()) })
-		slowest = max(slowest, gone)
+		if i%4 == 2 { // the one that comes to recover may be killed as well
+			heir := s.start(s.round("office", "--timeout", "60s")...)
+			<-time.After(time.Duration(random.Int64N(int64(time.Second))))
+			check(t, heir.cmd.Process.Kill())
+			heir.killed()
+			slowest = max(slowest, s.deserted(heir))
+		}
 		left := s.leases()
 
 		// The next round finishes what this one left, whichever of the subnet's cameras it visits, and says so.
@@ -83,6 +92,9 @@ func killRounds(t *testing.T, uid, moments int) {
 		next := s.start(s.round(subnet, more...)...)
 		doc := s.clean(next, code)
 		recovered(t, doc, left)
+		if i%2 != 0 {
+			r.killed()
+		}
 		if subnet == "well" && !doc.visit("healthy").OK {
 			t.Errorf("moment %d: the healthy camera: %+v", i, doc.visit("healthy"))
 		}
@@ -108,6 +120,20 @@ func killRounds(t *testing.T, uid, moments int) {
 	if tally.withChildren < moments/3 || tally.recovered < moments/3 {
 		t.Errorf("the moments do not show what they should: %+v", tally)
 	}
+}
+
+// killed collects a round that SIGKILL must have ended.
+func (r *run) killed() {
+	r.t.Helper()
+	if code := r.end(); code != -1 {
+		r.t.Errorf("the round ended by itself, with %d:\n%s%s", code, r.stdout, r.stderr)
+	}
+}
+
+// deserted waits until nothing that the killed round had started lives or is connected, and says how long that took.
+func (s *site) deserted(r *run) time.Duration {
+	s.t.Helper()
+	return eventually(s.t, func() error { return none("alive after SIGKILL", s.alive(), markedBy(s.t, r.id), s.connections()) })
 }
 
 // drawn is a source of random moments that can be had again.
@@ -198,6 +224,33 @@ func TestWhatAWrapperLeftBehindIsFoundAndEndedByTheNextRound(t *testing.T) {
 			if text := r.stderr.String(); !strings.Contains(text, "is a script") || !strings.Contains(text, s.ffmpeg) {
 				t.Errorf("the wrapper is not warned of: %s", text)
 			}
+		})
+	}
+}
+
+// strays is an ffmpeg that leaves its group and session, forks, and goes on as if nothing had happened.
+const strays = `case "$*" in *demuxer=rtsp*|*pipe,data*) exec ffmpeg "$@";; esac
+setsid sh -c 'setsid sleep 600 & sleep 600' </dev/null >/dev/null 2>&1 &
+exec ffmpeg "$@"
+`
+
+func TestAfterARoundNoProcessCarriesItsMark(t *testing.T) {
+	t.Parallel()
+	for _, uid := range users() {
+		t.Run(fmt.Sprint("uid ", uid), func(t *testing.T) {
+			t.Parallel()
+			s := newSite(t, hanging(), asUser(uid), withFFmpeg(strays))
+			r := s.start(s.round("office", "--timeout", "4s")...)
+			s.busy(hang)
+			var during []string
+			eventually(t, func() error {
+				if during = markedBy(t, r.id); len(during) < 3*hang {
+					return fmt.Errorf("marked while the round goes on: %v", during)
+				}
+				return nil
+			})
+			s.clean(r, 1) // which looks at every process for the mark
+			t.Logf("%d marked processes during the round, none after", len(during))
 		})
 	}
 }
