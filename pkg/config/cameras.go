@@ -292,7 +292,7 @@ func (l *loader) subnets(n *node, entries []entry) {
 	if !ok {
 		return
 	}
-	var ids []string
+	ids := make([]string, 0, len(entries))
 	for _, e := range entries {
 		ids = append(ids, e.camera.ID)
 	}

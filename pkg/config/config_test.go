@@ -78,7 +78,7 @@ subnets:
   attic: [yard]
 cameras:
   - {id: gate, port: 554, host: 192.168.125.19, model: Tapo C110, path: "/a?b=c d"}
-  - {id: 門, host: "[fe80::1%eth0]", username: "", transport: auto}
+  - {id: 門, host: "[fe80::1%eth0]", port: 9554, username: "", transport: auto}
   - {id: 007, host: nvr.lan, username: null-and-void, password_file: pw, max_connections: 8, timeout: 1m30s}
   - {id: yard, url: "rtsps://ad%40min:h%2Fu@192.168.125.45/sub", max_connections: 4, reserve: 2}
   - {id: bare, url: "rtsp://10.0.0.1", password: ""}
@@ -93,7 +93,7 @@ func TestACameraIsTheDefaultsAndWhatItSaysItself(t *testing.T) {
 	want := []camera.Camera{
 		{ID: "gate", Host: "192.168.125.19", Address: netip.MustParseAddrPort("192.168.125.19:554"), Port: 554, Scheme: "rtsp", Path: "/a?b=c%20d",
 			Username: "viewer", Password: camera.Secret{Env: "HOUSE_PW"}, Model: "Tapo C110", Transport: camera.UDP, MaxConnections: 3, Reserve: 1, Timeout: 2 * time.Second},
-		{ID: "門", Host: "fe80::1%eth0", Address: netip.MustParseAddrPort("[fe80::1%eth0]:8554"), Port: 8554, Scheme: "rtsp", Path: "/live",
+		{ID: "門", Host: "fe80::1%eth0", Address: netip.MustParseAddrPort("[fe80::1%eth0]:9554"), Port: 9554, Scheme: "rtsp", Path: "/live",
 			Transport: camera.Auto, MaxConnections: 3, Reserve: 1, Timeout: 2 * time.Second},
 		{ID: "007", Host: "nvr.lan", Port: 8554, Scheme: "rtsp", Path: "/live", Username: "null-and-void", Password: camera.Secret{File: dir + "/pw"},
 			Transport: camera.UDP, MaxConnections: 8, Reserve: 1, Timeout: 90 * time.Second},
@@ -181,4 +181,20 @@ func collision(t *testing.T) (a, b string) {
 	}
 	t.Fatal("no two ids share a slug")
 	return "", ""
+}
+
+func TestTheURLOfGo2rtcIsKeptWithoutItsLogIn(t *testing.T) {
+	t.Parallel()
+	for written, want := range map[string]string{
+		"http://u:h%2Funter@10.0.0.1:1984/base/": "http://10.0.0.1:1984/base", "https://u@go.lan": "https://go.lan", "unix:///run/go2rtc.sock": "unix:///run/go2rtc.sock",
+	} {
+		c := load(t, "go2rtc: {url: '"+written+"', ca_file: ca.pem}")
+		g := c.Go2rtc
+		if g.URL != want || g.CAFile != filepath.Dir(c.Path)+"/ca.pem" || strings.Contains(written, "u@") && g.Username != "u" {
+			t.Errorf("%s became %+v", written, g)
+		}
+		if password, err := g.Password.Reveal(); err != nil || strings.Contains(written, "unter") != (password == "h/unter") {
+			t.Errorf("%s: password %q, %v", written, password, err)
+		}
+	}
 }

@@ -13,9 +13,8 @@ func (l *loader) go2rtc(n *node) {
 		return
 	}
 	g := defaultGo2rtc()
-	var inURL bool
 	m.each(map[string]func(*node){
-		"url":           func(n *node) { inURL = l.serverURL(n, &g) },
+		"url":           func(n *node) { l.serverURL(n, &g) },
 		"username":      nil,
 		"password_file": nil,
 		"ca_file":       func(n *node) { l.path(n, &g.CAFile) },
@@ -24,7 +23,7 @@ func (l *loader) go2rtc(n *node) {
 		"lifecycle":     func(n *node) { l.oneOf(n, []string{"ephemeral", "standing"}, &g.Lifecycle) },
 	})
 	if n := m.value("username"); n != nil {
-		l.within("username", func() { l.serverUser(n, &g, inURL) })
+		l.within("username", func() { l.serverUser(n, &g) })
 	}
 	if n := m.value("password_file"); n != nil {
 		l.within("password_file", func() { l.serverPassword(n, &g) })
@@ -32,11 +31,11 @@ func (l *loader) go2rtc(n *node) {
 	l.c.Go2rtc = &g
 }
 
-func (l *loader) serverUser(n *node, g *Go2rtc, inURL bool) {
+func (l *loader) serverUser(n *node, g *Go2rtc) {
 	var name string
 	switch {
 	case !l.text(n, &name), name == "":
-	case inURL:
+	case g.Username != "" || g.Password.Plain():
 		l.problem(n, "the url holds a user name already")
 	default:
 		g.Username = name
@@ -54,40 +53,39 @@ func (l *loader) serverPassword(n *node, g *Go2rtc) {
 	}
 }
 
-// serverURL reports whether the URL holds a log-in, which it moves out of it.
-func (l *loader) serverURL(n *node, g *Go2rtc) bool {
+// serverURL reads the URL, and moves a log-in out of it.
+func (l *loader) serverURL(n *node, g *Go2rtc) {
 	var text string
 	if !l.text(n, &text) {
-		return false
+		return
 	}
 	u, err := url.Parse(text)
 	switch {
 	case err != nil: // whose text quotes the URL
 		l.problem(n, "it cannot be read; write it like http://127.0.0.1:1984")
-		return false
+		return
 	case u.Scheme == "unix" && u.Host == "" && strings.HasPrefix(u.Path, "/") && u.User == nil:
 	case u.Scheme != "http" && u.Scheme != "https":
 		l.problem(n, "it begins with none of http://, https:// and unix:///")
-		return false
+		return
 	case u.Hostname() == "":
 		l.problem(n, "it has no host; write it like http://127.0.0.1:1984")
-		return false
+		return
 	case u.RawQuery != "" || u.Fragment != "" || strings.ContainsAny(text, "?#"):
 		l.problem(n, "it ends with its path; leave out what follows ? or #")
-		return false
+		return
 	}
 	login := u.User
 	u.User = nil
 	g.URL = strings.TrimSuffix(u.String(), "/")
 	if login == nil {
-		return false
+		return
 	}
 	g.Username = login.Username()
 	if password, ok := login.Password(); ok {
 		g.Password = camera.PlainSecret(password)
 		l.plain(n, "a url with a password in it")
 	}
-	return true
 }
 
 // streamPrefix reads what the names of our streams begin with. It cannot be empty: it is how they are told from others.

@@ -71,8 +71,8 @@ func nodeOf(d *json.Decoder) (*node, error) {
 	}
 }
 
-// unquoted is what no reader of YAML, of any version, takes for anything but a string.
-var unquoted = regexp.MustCompile(`^[A-Za-z_/]([A-Za-z0-9 _./()+@,-]|:[A-Za-z0-9/])*$`)
+// unquoted is what no reader of YAML, of any version, takes for anything but a string: words, IPv4 addresses, durations.
+var unquoted = regexp.MustCompile(`^([A-Za-z_/]([A-Za-z0-9 _./()+@,-]|:[A-Za-z0-9/])*|\d+(\.\d+){3}([:/]\d+)?|(\d+[hms])+)$`)
 
 // notText are words that some version of YAML takes for a boolean, a number or nothing.
 func notText() []string {

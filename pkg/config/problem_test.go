@@ -53,6 +53,7 @@ func TestEveryProblemIsToldWithItsLine(t *testing.T) {
 		"a fragment":              {"defaults: {path: /a#b}", `1: defaults: path: it has a # in its path; write %23 for it, and leave options of other programs out`},
 		"two ways to a password":  {"defaults: {password_file: x, password_env: Y}", `1: defaults: only one of password, password_file and password_env can say where the password is`},
 		"a password as variable":  {"defaults: {password_env: hunter2!}", `1: defaults: password_env: the name of an environment variable is needed here: letters, digits and _`},
+		"a password elsewhere":    {"defaults: {port: hunter2, password: hunter2}", `1: defaults: port: "***" is not a number from 1 to 65535`},
 		"a password of two lines": {`defaults: {password: "a\nb"}`, `1: defaults: password: the value holds a line break or another control character`},
 
 		"a camera without anything": {"cameras:\n  - {}", "2: camera: it needs an id\n2: camera: it needs a host or a url"},

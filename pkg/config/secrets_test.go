@@ -147,7 +147,7 @@ func TestAFileThatIsClosedToUsSaysSo(t *testing.T) {
 	if !inside {
 		return
 	}
-	defer os.Chmod(dir+"/closed", 0o700) //nolint:errcheck // it is root's when we are nobody
+	defer os.Chmod(dir+"/closed", 0o700)
 	_, err := config.Load(dir+"/closed.yaml", noEnv)
 	if !errors.Is(err, fs.ErrPermission) || fault.ClassOf(err) != fault.Usage ||
 		err.Error() != "cannot read the configuration "+dir+"/closed.yaml: permission denied" {

@@ -126,10 +126,13 @@ func commonOf(c camera.Camera) DocumentCommon {
 }
 
 func from(s camera.Secret) string {
-	if s.Plain() {
-		return "this file"
+	if !s.Plain() {
+		return s.String()
 	}
-	return s.String()
+	if password, err := s.Reveal(); err == nil && password == "" {
+		return ""
+	}
+	return "this file"
 }
 
 // list is never null in a document.
