@@ -1,0 +1,171 @@
+package rtsp
+
+import (
+	"context"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"net/url"
+	"strconv"
+	"strings"
+
+	"github.com/bluenviron/gortsplib/v5/pkg/base"
+
+	"github.com/camwarden/camwarden/pkg/fault"
+	"github.com/camwarden/camwarden/pkg/redact"
+)
+
+// fault returns an error of this conversation, at its present step, with nothing secret in it.
+func (t *talk) fault(class fault.Class, format string, args ...any) *fault.Error {
+	step := t.step
+	if step == "" {
+		step = fault.Connect
+	}
+	err := fault.New(class, step, t.target.Address.String()+": "+string(step)+": "+format, args...)
+	err.Message = t.secrets().String(err.Message)
+	return err
+}
+
+// secrets knows what must not be said: a camera can say anything, our own log-in included.
+func (t *talk) secrets() *redact.Redactor {
+	login := t.target.Username + ":" + t.target.Password
+	return redact.New(t.target.Password, base64.StdEncoding.EncodeToString([]byte(login)))
+}
+
+// clean makes text of the camera's fit for a message. Secrets go first: cut or in other letters they would not be known.
+func (t *talk) clean(text string) string {
+	const enough = 4 << 10
+	return clean(t.secrets().String(text[:min(len(text), enough)]))
+}
+
+// explain turns what ended the conversation into a fault. nil stays nil.
+func (t *talk) explain(err error) error {
+	if err == nil {
+		return nil
+	}
+	var known *fault.Error
+	if errors.As(err, &known) {
+		return known
+	}
+	why, ok := causeOf(err)
+	switch {
+	case errors.Is(err, context.Canceled) || t.ctx.Err() != nil && !errors.Is(t.ctx.Err(), context.DeadlineExceeded) && why.class == fault.Timeout:
+		return t.fault(fault.Cancelled, "cancelled")
+	case !ok:
+		return t.unexpected(err)
+	case why.class == fault.Closed && t.step == fault.Play:
+		// What a Tapo says when all its slots are taken.
+		return t.fault(fault.Exhausted, "%s instead of playing, which cameras do when they have no free connection", why.message).
+			WithHint("somebody else holds its connections; see who with: camwarden doctor %s", t.target.Address.Addr())
+	case why.class == fault.Timeout:
+		return t.timeout()
+	}
+	f := t.fault(why.class, "%s", why.message)
+	if why.hint != "" {
+		f = f.WithHint("%s", why.hint)
+	}
+	return f
+}
+
+// timeout says what did not come in time.
+func (t *talk) timeout() error {
+	switch t.step {
+	case fault.Media:
+		return t.fault(fault.Timeout, "it plays, but no video came in time").WithHint("is the camera overloaded, or UDP blocked?")
+	case fault.KeyFrame:
+		return t.fault(fault.Timeout, "video came, but no clean key frame in time%s", t.receiver.troubles()).
+			WithHint("allow more time, or let the camera send key frames more often")
+	}
+	return t.fault(fault.Timeout, "no answer in time")
+}
+
+// unexpected explains an error that is neither of the network nor ours: what came was not what RTSP allows.
+func (t *talk) unexpected(err error) error {
+	switch {
+	case errors.Is(err, errNotRTSP):
+		return t.fault(fault.Protocol, "what it sends is not RTSP").WithHint("is this the camera's RTSP port?")
+	case errors.Is(err, errTooBig):
+		return t.fault(fault.Protocol, "its key frame is larger than %d bytes", t.limits.Picture)
+	case errors.Is(err, errNotVideo):
+		return t.fault(fault.Protocol, "what it sends is not the video it announced")
+	case errors.Is(err, errBye):
+		return t.fault(fault.Closed, "it ended the stream")
+	case errors.Is(err, errHugeJPEG):
+		return t.fault(fault.NoVideo, "its JPEG is larger than RTP can say (2040 pixels)").WithHint("choose a smaller picture, or H.264")
+	}
+	return t.fault(fault.Protocol, "what it sends is not RTSP: %s", t.clean(err.Error()))
+}
+
+// clean leaves printable ASCII, and not much of it.
+func clean(text string) string {
+	const longest = 80
+	text = strings.Map(func(r rune) rune {
+		if r < ' ' || r > '~' {
+			return '?'
+		}
+		return r
+	}, text)
+	if len(text) > longest {
+		text = text[:longest] + "..."
+	}
+	return strings.TrimSpace(text)
+}
+
+// unfit reports whether text cannot stand in a request: a blank or a line end would begin something else.
+func unfit(text string) bool {
+	const longest = 2000
+	return len(text) > longest || strings.ContainsFunc(text, func(r rune) bool { return r <= ' ' || r == 0x7f })
+}
+
+func hostPort(address netip.AddrPort) string {
+	return net.JoinHostPort(address.Addr().WithZone("").Unmap().String(), strconv.Itoa(int(address.Port())))
+}
+
+// absolute reports whether a URL names a scheme of RTSP.
+func absolute(raw string) bool {
+	lower := strings.ToLower(raw)
+	return strings.HasPrefix(lower, "rtsp://") || strings.HasPrefix(lower, "rtsps://")
+}
+
+// withoutUser removes user-info from a URL that a camera made up.
+func withoutUser(raw string) string {
+	scheme, rest, ok := strings.Cut(raw, "://")
+	if !ok {
+		return raw
+	}
+	host, path := rest, ""
+	if i := strings.IndexAny(rest, "/?"); i >= 0 {
+		host, path = rest[:i], rest[i:]
+	}
+	return scheme + "://" + host[strings.LastIndexByte(host, '@')+1:] + path
+}
+
+// trackURL is the URL of a track: its control attribute, appended to the presentation's as all clients do, query or not.
+func trackURL(presentation, control string) (string, error) {
+	whole := presentation
+	switch {
+	case control == "" || control == "*":
+	case absolute(control):
+		whole = withoutUser(control)
+	case control[0] == '/' || control[0] == '?' || strings.HasSuffix(presentation, "/"):
+		whole = presentation + control
+	default:
+		whole = presentation + "/" + control
+	}
+	if unfit(whole) {
+		return "", fmt.Errorf("unfit for a request: %q", whole)
+	}
+	return whole, nil
+}
+
+// location is the host a redirect leads to, without the rest, which may hold anything.
+func (t *talk) location(answer *base.Response) string {
+	if values := answer.Header["Location"]; len(values) > 0 {
+		if to, err := url.Parse(values[0]); err == nil && to.Host != "" {
+			return t.clean(to.Host)
+		}
+	}
+	return "somewhere else"
+}

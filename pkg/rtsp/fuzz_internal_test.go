@@ -1,0 +1,132 @@
+package rtsp
+
+import (
+	"bytes"
+	"encoding/binary"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/camwarden/camwarden/pkg/fault"
+)
+
+// FuzzAssembly feeds one track with packets: each is one byte of length, one of flags, and so many bytes of payload.
+func FuzzAssembly(f *testing.F) {
+	f.Add(byte(0), []byte("\x03\x01\x65\x88\x01"))
+	f.Add(byte(0), []byte("\x08\x00\x18\x00\x03\x65\x88\x01\x00\x01\x03\x01\x65\x08\x02"))
+	f.Add(byte(0), []byte("\x03\x00\x7c\x85\x88\x03\x02\x7c\x45\x01\x03\x01\x41\x9a\x01"))
+	f.Add(byte(1), []byte("\x04\x01\x26\x01\xaf\x09\x05\x00\x62\x01\x93\xaf\x01\x05\x01\x62\x01\x53\xaf\x01"))
+	f.Add(byte(1), []byte("\x09\x01\x60\x01\x00\x04\x26\x01\xaf\x09\x00"))
+	f.Add(byte(2), []byte("\x0a\x01\x00\x00\x00\x00\x01\x46\x08\x06\x01\x02"))
+	f.Fuzz(func(t *testing.T, which byte, script []byte) {
+		const limit = 4096
+		codecs := []Codec{H264, H265, JPEG}
+		sets := described()
+		r, err := newReceiver(track{codec: codecs[int(which)%len(codecs)], payload: 96, sets: sets}, limit)
+		if err != nil {
+			t.Fatal(err)
+		}
+		stamp, number := uint32(0), uint16(0)
+		for len(script) >= 2 && r.frame == nil {
+			size, flags := int(script[0]), script[1]
+			script = script[2:]
+			size = min(size, len(script))
+			raw := []byte{0x80, 96, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1}
+			raw[1] |= flags << 7
+			number += 1 + uint16(flags>>1&1)
+			stamp += uint32(flags >> 2 & 1)
+			binary.BigEndian.PutUint16(raw[2:], number)
+			binary.BigEndian.PutUint32(raw[4:], stamp)
+			if r.take(append(raw, script[:size]...)) != nil {
+				return
+			}
+			script = script[size:]
+		}
+		if r.frame == nil {
+			return
+		}
+		if len(r.frame.Bytes) == 0 || len(r.frame.Bytes) > limit+2048 {
+			t.Errorf("a key frame of %d bytes", len(r.frame.Bytes))
+		}
+		if r.frame.Codec != JPEG && !bytes.HasPrefix(r.frame.Bytes, []byte(startCode)) {
+			t.Errorf("no byte stream: % x", r.frame.Bytes[:4])
+		}
+	})
+}
+
+// FuzzLogIn answers any challenge with something that is one header line.
+func FuzzLogIn(f *testing.F) {
+	f.Add(`Digest realm="r", nonce="n", qop="auth", opaque="o"`, "user")
+	f.Add(`Basic realm="a\"b", Digest nonce=x, algorithm=MD5-sess`, "us\"er")
+	f.Fuzz(func(t *testing.T, offer, user string) {
+		l := newLogin([]string{offer}, user, "p\r\nq")
+		if l == nil {
+			return
+		}
+		if got := l.authorization("DESCRIBE", "rtsp://h/"); strings.ContainsAny(got, "\r\n") {
+			t.Errorf("%q", got)
+		}
+	})
+}
+
+// FuzzOffer reads any description.
+func FuzzOffer(f *testing.F) {
+	f.Add([]byte("m=video 0 RTP/AVP 96\na=rtpmap:96 H264/90000\na=fmtp:96 sprop-parameter-sets=Z0I=,aM4=\na=control:v"))
+	f.Add([]byte("a=control:*\nm=video 0 RTP/AVP 26 27\n"))
+	f.Fuzz(func(t *testing.T, sdp []byte) {
+		offer := parseOffer(sdp)
+		if track, ok := offer.video(); ok {
+			if _, err := newReceiver(track, 1<<16); err != nil {
+				t.Error(err)
+			}
+			if url, err := trackURL("rtsp://h/", track.control); err == nil && strings.ContainsAny(url, " \r\n") {
+				t.Errorf("%q", url)
+			}
+		}
+		_ = offer.String()
+	})
+}
+
+// FuzzConversation lets a camera say the whole script at once, whatever it is asked, and hang up.
+func FuzzConversation(f *testing.F) {
+	const ok = "RTSP/1.0 200 OK\r\n"
+	sdp := "m=video 0 RTP/AVP 96\r\na=rtpmap:96 H264/90000\r\na=fmtp:96 sprop-parameter-sets=Z0LACtoEJsBEAAADAAQAAAMAyDxImoA=,aM4PyA==\r\n"
+	describe := ok + fmt.Sprintf("Content-Length: %d\r\n\r\n", len(sdp)) + sdp
+	setup := ok + "Session: 1\r\nTransport: RTP/AVP/TCP;interleaved=0-1\r\n\r\n"
+	media := "$\x00\x00\x0f\x80\xe0\x01\x02\x03\x04\x05\x06\x07\x08\x09\x01\x65\x88\x01"
+	f.Add([]byte(strings.Join([]string{ok + "\r\n", describe, setup, ok + "\r\n" + media, ok + "\r\n"}, "")))
+	f.Add([]byte(strings.Join([]string{"RTSP/1.0 401 No\r\nWWW-Authenticate: Digest realm=\"r\",nonce=\"n\"\r\n\r\n", ok + "\r\n", describe, setup, media}, "")))
+	f.Add([]byte(strings.Join([]string{ok + "\r\n", "RTSP/1.0 302 Moved\r\nLocation: rtsp://x\r\n\r\n"}, "")))
+	f.Add([]byte(strings.Join([]string{"OPTIONS * RTSP/1.0\r\nCSeq: 1\r\n\r\n" + ok + "\r\n", describe, setup, ok + "\r\n$\x01\x00\x04\x81\xcb\x00\x00"}, "")))
+	f.Fuzz(func(t *testing.T, script []byte) {
+		ours, theirs := net.Pipe()
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			go func() {
+				_, _ = theirs.Write(script)
+				_ = theirs.Close()
+			}()
+			_, _ = io.Copy(io.Discard, theirs)
+		}()
+		limits := Limits{Step: time.Second, Whole: time.Second, Goodbye: 50 * time.Millisecond, Bytes: 1 << 16, Picture: 1 << 12}.complete()
+		talk := &talk{
+			ctx: t.Context(), limits: limits, whole: time.Now().Add(limits.Whole), deafen: func() {}, wire: newWire(ours, limits.Bytes),
+			target: Target{Address: netip.MustParseAddrPort("127.0.0.1:554"), Username: "u", Password: "s3cr3t!"}, url: "rtsp://127.0.0.1/", base: "rtsp://127.0.0.1/",
+		}
+		_, err := talk.fetch()
+		err = talk.explain(err)
+		talk.end()
+		<-done
+		if err != nil {
+			known := fault.From(err, "", "")
+			if known.Class == "" || known.Step == "" || known.Class == fault.Local || strings.Contains(known.Message+known.Hint, "s3cr3t!") {
+				t.Errorf("%+v", known)
+			}
+		}
+	})
+}

@@ -1,0 +1,264 @@
+package rtsp
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"image"
+	"image/jpeg"
+	"time"
+
+	"github.com/pion/rtp"
+
+	"github.com/camwarden/camwarden/pkg/fault"
+)
+
+var errHugeJPEG = errors.New("JPEG without dimensions")
+
+// Markers of JPEG (ITU-T T.81 table B.1).
+const (
+	markerSOI = 0xd8
+	markerEOI = 0xd9
+	markerDQT = 0xdb
+	markerDHT = 0xc4
+	markerSOF = 0xc0
+	markerSOS = 0xda
+	markerDRI = 0xdd
+	markerAPP = 0xe0
+)
+
+// scans assembles JPEG pictures (RFC 2435). What travels is the scan and a few numbers; the headers are made here.
+type scans struct {
+	limit   int
+	huffman []byte           // the DHT segment all of them use
+	tables  map[uint8][]byte // quantization tables that came in band, by Q: they may be left out later
+
+	open  bool
+	stamp uint32
+	at    time.Time
+	head  scanHead
+	quant []byte // the DQT segment
+	scan  []byte
+	lost  int
+}
+
+// scanHead is the main header of a packet (RFC 2435 section 3.1), with the restart interval where there is one.
+type scanHead struct {
+	offset        int
+	kind, quality uint8
+	width, height int
+	restart       uint16
+}
+
+func newScans(limit int) (*scans, error) {
+	reference, err := reference(50)
+	if err != nil {
+		return nil, err
+	}
+	return &scans{limit: limit, huffman: segments(reference, markerDHT), tables: map[uint8][]byte{}}, nil
+}
+
+// reference returns the headers of a small JPEG. RFC 2435 takes its tables, and how Q scales them, from the
+// Independent JPEG Group's library, and so does image/jpeg.
+func reference(quality int) ([]byte, error) {
+	var file bytes.Buffer
+	if err := jpeg.Encode(&file, image.NewYCbCr(image.Rect(0, 0, 8, 8), image.YCbCrSubsampleRatio420), &jpeg.Options{Quality: quality}); err != nil {
+		return nil, fault.New(fault.Local, fault.Setup, "cannot make the tables of JPEG: %w", err)
+	}
+	return file.Bytes(), nil
+}
+
+// segments returns all segments of file with the marker, up to its scan.
+func segments(file []byte, marker byte) []byte {
+	var found []byte
+	for at := 2; at+4 <= len(file) && file[at] == 0xff && file[at+1] != markerSOS; {
+		end := at + 2 + int(binary.BigEndian.Uint16(file[at+2:]))
+		if file[at+1] == marker {
+			found = append(found, file[at:end]...)
+		}
+		at = end
+	}
+	return found
+}
+
+func (s *scans) troubles() string { return describeTroubles(s.lost, 0) }
+
+func (s *scans) push(packet *rtp.Packet, lost bool, at time.Time) (*KeyFrame, error) {
+	if s.open && (lost || packet.Timestamp != s.stamp) {
+		s.drop()
+	}
+	if len(packet.Payload) == 0 {
+		return nil, nil
+	}
+	head, rest, err := parseScanHead(packet.Payload)
+	if err == nil && head.offset == 0 {
+		rest, err = s.start(head, rest)
+		s.stamp, s.at = packet.Timestamp, at
+	}
+	switch {
+	case errors.Is(err, errMalformed):
+		s.drop()
+		return nil, nil
+	case err != nil:
+		return nil, err
+	case !s.open:
+		return nil, nil // we came in the middle of a picture
+	case head.offset != len(s.scan):
+		s.drop()
+		return nil, nil
+	case len(s.scan)+len(rest) > s.limit:
+		return nil, errTooBig
+	}
+	s.scan = append(s.scan, rest...)
+	if !packet.Marker {
+		return nil, nil
+	}
+	return s.finish(at), nil
+}
+
+func (s *scans) drop() {
+	if s.open {
+		s.lost++
+	}
+	s.open = false
+}
+
+func parseScanHead(payload []byte) (scanHead, []byte, error) {
+	const mainHeader, restartHeader = 8, 4
+	if len(payload) < mainHeader {
+		return scanHead{}, nil, errMalformed
+	}
+	head := scanHead{
+		offset:  int(payload[1])<<16 | int(payload[2])<<8 | int(payload[3]),
+		kind:    payload[4],
+		quality: payload[5],
+		width:   int(payload[6]) * 8,
+		height:  int(payload[7]) * 8,
+	}
+	rest := payload[mainHeader:]
+	if head.kind&^0x41 != 0 { // 0, 1, and the same with restart markers
+		return head, nil, errMalformed
+	}
+	if head.kind&0x40 != 0 {
+		if len(rest) < restartHeader {
+			return head, nil, errMalformed
+		}
+		head.restart = binary.BigEndian.Uint16(rest)
+		rest = rest[restartHeader:]
+	}
+	return head, rest, nil
+}
+
+// start begins a picture: its first packet may carry the quantization tables.
+func (s *scans) start(head scanHead, rest []byte) ([]byte, error) {
+	s.drop()
+	if head.width == 0 || head.height == 0 {
+		return nil, errHugeJPEG
+	}
+	var err error
+	if s.quant, rest, err = s.quantization(head.quality, rest); err != nil {
+		return nil, err
+	}
+	s.head, s.open, s.scan = head, true, s.scan[:0]
+	return rest, nil
+}
+
+// quantization returns the DQT segment for Q (RFC 2435 section 3.1.8 and 4.2), and what follows the tables.
+func (s *scans) quantization(quality uint8, rest []byte) (segment, after []byte, err error) {
+	const inBand, changing = 128, 255
+	if quality < inBand {
+		if quality == 0 || quality > 99 {
+			return nil, nil, errMalformed
+		}
+		file, err := reference(int(quality))
+		return segments(file, markerDQT), rest, err
+	}
+	if len(rest) < 4 {
+		return nil, nil, errMalformed
+	}
+	precision, size := rest[1], int(binary.BigEndian.Uint16(rest[2:]))
+	rest = rest[4:]
+	if size == 0 && quality != changing && s.tables[quality] != nil {
+		return s.tables[quality], rest, nil
+	}
+	if precision != 0 || size != 64 && size != 128 || size > len(rest) {
+		return nil, nil, errMalformed
+	}
+	for id := range size / 64 {
+		segment = append(segment, 0xff, markerDQT, 0, 67, byte(id))
+		segment = append(segment, rest[id*64:(id+1)*64]...)
+	}
+	s.tables[quality] = segment
+	return segment, rest[size:], nil
+}
+
+// finish makes the file, and gives it away if its scan is whole.
+func (s *scans) finish(at time.Time) *KeyFrame {
+	scan := s.scan
+	if bytes.HasSuffix(scan, []byte{0xff, markerEOI}) {
+		scan = scan[:len(scan)-2]
+	}
+	file := append(s.header(), scan...)
+	file = append(file, 0xff, markerEOI)
+	config, err := jpeg.DecodeConfig(bytes.NewReader(file))
+	if err != nil || !soundScan(scan) {
+		s.drop()
+		return nil
+	}
+	s.open = false
+	return &KeyFrame{
+		Codec: JPEG, Bytes: file, CapturedAt: s.at, Arriving: at.Sub(s.at),
+		Width: config.Width, Height: config.Height, FullRange: true,
+	}
+}
+
+// header makes everything before the scan: a JFIF file of three components, 4:2:2 or 4:2:0.
+func (s *scans) header() []byte {
+	head := s.head
+	sampling := byte(0x21)
+	if head.kind&1 != 0 {
+		sampling = 0x22
+	}
+	chroma := byte(min(1, len(segmentTables(s.quant))-1)) // the second table, where there is one
+	file := make([]byte, 0, 1024+len(s.scan))
+	file = append(file, 0xff, markerSOI)
+	file = append(file, 0xff, markerAPP, 0, 16, 'J', 'F', 'I', 'F', 0, 1, 1, 0, 0, 1, 0, 1, 0, 0)
+	file = append(file, s.quant...)
+	if head.restart != 0 {
+		file = append(file, 0xff, markerDRI, 0, 4, byte(head.restart>>8), byte(head.restart))
+	}
+	file = append(file, 0xff, markerSOF, 0, 17, 8, byte(head.height>>8), byte(head.height), byte(head.width>>8), byte(head.width), 3,
+		1, sampling, 0, 2, 0x11, chroma, 3, 0x11, chroma)
+	file = append(file, s.huffman...)
+	return append(file, 0xff, markerSOS, 0, 12, 3, 1, 0, 2, 0x11, 3, 0x11, 0, 63, 0)
+}
+
+// segmentTables returns the ids of the 8-bit tables in DQT segments.
+func segmentTables(dqt []byte) []byte {
+	var ids []byte
+	for at := 0; at+4 <= len(dqt); {
+		end := at + 2 + int(binary.BigEndian.Uint16(dqt[at+2:]))
+		for table := at + 4; table+65 <= end; table += 65 {
+			ids = append(ids, dqt[table])
+		}
+		at = end
+	}
+	return ids
+}
+
+// soundScan reports whether there is a scan, with no marker in it but restarts.
+func soundScan(scan []byte) bool {
+	for at := 0; ; {
+		i := bytes.IndexByte(scan[at:], 0xff)
+		if i < 0 {
+			return len(scan) > 0
+		}
+		at += i + 1
+		if at == len(scan) {
+			return false
+		}
+		if next := scan[at]; next != 0 && next != 0xff && (next < 0xd0 || next > 0xd7) {
+			return false
+		}
+	}
+}

@@ -1,0 +1,271 @@
+package rtsp
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"sort"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/bluenviron/gortsplib/v5/pkg/base"
+
+	"github.com/camwarden/camwarden/pkg/camera"
+	"github.com/camwarden/camwarden/pkg/fault"
+)
+
+// maxStray is how many messages that nobody asked for are read while an answer is awaited.
+const maxStray = 32
+
+// talk is one conversation with a camera, from connect to close.
+type talk struct {
+	ctx     context.Context
+	target  Target
+	limits  Limits
+	observe func(fault.Step)
+	whole   time.Time // when everything but the goodbye must be done
+	step    fault.Step
+	trip    time.Duration
+
+	wire      *wire
+	deafen    func() // ends the watch over ctx, and waits until it has ended
+	ended     bool
+	cseq      int
+	login     *login
+	url       string // of the stream, in requests
+	base      string // of the presentation: what PLAY and TEARDOWN name
+	server    string
+	sessionID string
+	granted   bool // SETUP was
+	session   Session
+
+	receiver *receiver
+	sockets  *sockets // of UDP
+}
+
+// begin connects to the target; its errors are explained already.
+func begin(ctx context.Context, target Target, limits Limits, observe func(fault.Step)) (*talk, error) {
+	t := &talk{ctx: ctx, target: target, limits: limits.complete(), observe: observe, deafen: func() {}}
+	if err := t.check(); err != nil {
+		return nil, err
+	}
+	t.whole = time.Now().Add(t.limits.Whole)
+	if deadline, ok := ctx.Deadline(); ok && deadline.Before(t.whole) {
+		t.whole = deadline
+	}
+	t.url = t.scheme() + "://" + hostPort(target.Address) + target.Path
+	t.base = t.url
+
+	if err := t.connect(); err != nil {
+		err = t.explain(err)
+		t.end()
+		return nil, err
+	}
+	return t, nil
+}
+
+func (t *talk) scheme() string {
+	if t.target.Scheme == "" {
+		return "rtsp"
+	}
+	return t.target.Scheme
+}
+
+// check refuses what cannot be asked of any camera.
+func (t *talk) check() error {
+	target := t.target
+	switch {
+	case !target.Address.IsValid():
+		return fault.New(fault.DNS, fault.Connect, "%s has no address", t.clean(target.Host)).WithHint("does the name resolve on this host?")
+	case t.scheme() != "rtsp" && t.scheme() != "rtsps":
+		return t.fault(fault.Usage, "unknown scheme %q", t.clean(target.Scheme)).WithHint("rtsp or rtsps")
+	case !strings.HasPrefix(target.Path, "/") && target.Path != "", unfit(target.Path):
+		return t.fault(fault.Usage, "the path %q cannot stand in a request", t.clean(target.Path)).WithHint("begin it with a slash and percent-encode blanks")
+	case t.scheme() == "rtsps" && target.Transport == camera.UDP:
+		return t.fault(fault.Usage, "rtsps over UDP would send the video in the clear").WithHint("transport: tcp")
+	}
+	switch target.Transport {
+	case "", camera.TCP, camera.UDP, camera.Auto:
+		return nil
+	}
+	return t.fault(fault.Usage, "unknown transport %q", t.clean(string(target.Transport))).WithHint("tcp, udp or auto")
+}
+
+func (t *talk) connect() error {
+	t.note(fault.Connect)
+	conn, trip, err := dial(t.ctx, t.target, t.deadline())
+	if err != nil {
+		return err
+	}
+	t.trip = trip
+	t.wire = newWire(conn, t.limits.Bytes)
+	t.watch()
+	t.wire.until(t.deadline())
+	if t.scheme() != "rtsps" {
+		return nil
+	}
+	over, err := secure(t.wire.meter, t.target)
+	t.wire.speak(over)
+	return err
+}
+
+// watch makes the end of the context end whatever the wire waits for.
+func (t *talk) watch() {
+	done := make(chan struct{})
+	stop := context.AfterFunc(t.ctx, func() {
+		defer close(done)
+		t.wire.interrupt()
+	})
+	t.deafen = func() {
+		if !stop() {
+			<-done
+		}
+	}
+}
+
+// end tears down what stands and closes what is open. Further calls do nothing.
+func (t *talk) end() {
+	if t.ended {
+		return
+	}
+	t.ended = true
+	t.goodbye()
+	t.deafen()
+	t.sockets.close()
+	if t.wire != nil {
+		// No SO_LINGER: after an answered TEARDOWN nothing is unread, and close sends FIN. Where the camera still
+		// streams, the kernel sends RST by itself (RFC 2525 section 2.17), which is what a deaf camera must hear.
+		_ = t.wire.conn.Close()
+	}
+}
+
+// note begins a step.
+func (t *talk) note(step fault.Step) {
+	t.step = step
+	if t.observe != nil {
+		t.observe(step)
+	}
+}
+
+// deadline is when a step that begins now must be done.
+func (t *talk) deadline() time.Time {
+	deadline := time.Now().Add(t.limits.Step)
+	if t.whole.Before(deadline) {
+		return t.whole
+	}
+	return deadline
+}
+
+// ask sends a request as one step, logs in if the camera wants that and we have not yet, and returns the answer.
+func (t *talk) ask(step fault.Step, method base.Method, url string, headers map[string]string) (*base.Response, error) {
+	t.note(step)
+	t.wire.until(t.deadline())
+	answer, err := t.exchange(method, url, headers)
+	if err != nil || answer == nil || answer.StatusCode != http.StatusUnauthorized {
+		return answer, err
+	}
+	switch {
+	case t.login != nil:
+		return nil, t.fault(fault.Auth, "it refused the user name or password").WithHint("some cameras lock an account after a few wrong log-ins: check before the next try")
+	case t.target.Username == "" && t.target.Password == "":
+		return nil, t.fault(fault.Auth, "it wants a log-in, and none is given").WithHint("give a user name and a password for this camera")
+	}
+	if t.login = newLogin(answer.Header["WWW-Authenticate"], t.target.Username, t.target.Password); t.login == nil {
+		return nil, t.fault(fault.Auth, "it wants a log-in of a kind we do not know").WithHint("switch the camera to digest authentication")
+	}
+	answer, err = t.exchange(method, url, headers)
+	if err == nil && answer != nil && answer.StatusCode == http.StatusUnauthorized {
+		return nil, t.fault(fault.Auth, "it refused the user name or password").WithHint("some cameras lock an account after a few wrong log-ins: check before the next try")
+	}
+	return answer, err
+}
+
+// exchange sends one request and reads until its answer. Video that comes meanwhile is taken, and when it completes
+// the key frame the answer is no longer waited for: it is nil then.
+func (t *talk) exchange(method base.Method, url string, headers map[string]string) (*base.Response, error) {
+	if err := t.send(method, url, headers); err != nil {
+		return nil, err
+	}
+	for range maxStray {
+		answer, err := t.listen()
+		switch {
+		case err != nil || answer == nil:
+			return nil, err
+		case t.answers(answer):
+			return answer, nil
+		}
+	}
+	return nil, errNotRTSP
+}
+
+// listen reads until an answer, whosever it is, or until the key frame is whole.
+func (t *talk) listen() (*base.Response, error) {
+	for requests := 0; requests < maxStray; {
+		m, err := t.wire.next()
+		switch {
+		case err != nil:
+			return nil, err
+		case m.answer != nil:
+			return m.answer, nil
+		case m.request != nil:
+			requests++
+			if err := t.reply(m.request); err != nil {
+				return nil, err
+			}
+		case t.receiver != nil:
+			if err := t.receiver.interleaved(m.channel, m.packet); err != nil {
+				return nil, err
+			}
+			if t.receiver.frame != nil {
+				return nil, nil
+			}
+		}
+	}
+	return nil, errNotRTSP
+}
+
+// answers reports whether the answer is final and belongs to the last request. Some cameras leave CSeq out.
+func (t *talk) answers(answer *base.Response) bool {
+	if answer.StatusCode < http.StatusOK {
+		return false
+	}
+	cseq := answer.Header["CSeq"]
+	return len(cseq) == 0 || strings.TrimSpace(cseq[0]) == strconv.Itoa(t.cseq)
+}
+
+func (t *talk) send(method base.Method, url string, headers map[string]string) error {
+	t.cseq++
+	var text strings.Builder
+	fmt.Fprintf(&text, "%s %s RTSP/1.0\r\nCSeq: %d\r\nUser-Agent: camwarden\r\n", method, url, t.cseq)
+	if t.login != nil {
+		fmt.Fprintf(&text, "Authorization: %s\r\n", t.login.authorization(string(method), url))
+	}
+	if t.sessionID != "" {
+		fmt.Fprintf(&text, "Session: %s\r\n", t.sessionID)
+	}
+	names := make([]string, 0, len(headers))
+	for name := range headers {
+		names = append(names, name)
+	}
+	sort.Strings(names)
+	for _, name := range names {
+		fmt.Fprintf(&text, "%s: %s\r\n", name, headers[name])
+	}
+	text.WriteString("\r\n")
+	return t.wire.send([]byte(text.String()))
+}
+
+// reply answers a request of the camera's: it asks whether we live, or wants something that we do not do.
+func (t *talk) reply(request *base.Request) error {
+	status := "501 Not Implemented"
+	switch request.Method {
+	case base.Options, base.GetParameter, base.SetParameter:
+		status = "200 OK"
+	}
+	cseq := ""
+	if values := request.Header["CSeq"]; len(values) > 0 && len(values[0]) < 20 {
+		cseq = "CSeq: " + values[0] + "\r\n"
+	}
+	return t.wire.send([]byte("RTSP/1.0 " + status + "\r\n" + cseq + "\r\n"))
+}
