@@ -58,7 +58,7 @@ func (t *talk) explain(err error) error {
 	case why.class == fault.Closed && t.step == fault.Play:
 		// What a Tapo says when all its slots are taken.
 		return t.fault(fault.Exhausted, "%s instead of playing, which cameras do when they have no free connection", why.message).
-			WithHint("somebody else holds its connections; see who with: camwarden doctor %s", t.target.Address.Addr())
+			WithHint("somebody else may hold its connections; on this host: ss -tnp dst %s", t.target.Address)
 	case why.class == fault.Timeout:
 		return t.timeout()
 	}

@@ -234,7 +234,7 @@ func (t *talk) accepted(answer *base.Response) error {
 	case status == http.StatusNotFound:
 		return t.fault(fault.NotFound, "%s", said).WithHint("check the path of the stream in the camera's manual")
 	case status == int(base.StatusNotEnoughBandwidth), status == http.StatusServiceUnavailable:
-		return t.fault(fault.Exhausted, "%s", said).WithHint("somebody else holds its connections; see who with: camwarden doctor %s", t.target.Address.Addr())
+		return t.fault(fault.Exhausted, "%s", said).WithHint("somebody else may hold its connections; on this host: ss -tnp dst %s", t.target.Address)
 	}
 	return t.fault(fault.Protocol, "%s", said)
 }
