@@ -47,9 +47,11 @@ func (o offer) String() string {
 	return strings.Join(names, ", ")
 }
 
-// video returns the first track a key frame can be fetched of.
-func (o offer) video() (track, bool) {
-	i := slices.IndexFunc(o.tracks, func(t track) bool { return t.codec != "" })
+// video returns the first track a key frame can be fetched of, in one of the codecs if any are named.
+func (o offer) video(codecs ...Codec) (track, bool) {
+	i := slices.IndexFunc(o.tracks, func(t track) bool {
+		return t.codec != "" && (len(codecs) == 0 || slices.Contains(codecs, t.codec))
+	})
 	if i < 0 {
 		return track{}, false
 	}

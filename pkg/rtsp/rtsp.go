@@ -16,6 +16,7 @@ package rtsp
 import (
 	"context"
 	"crypto/x509"
+	"errors"
 	"net/netip"
 	"time"
 
@@ -31,6 +32,7 @@ type Target struct {
 	Path               string         // with leading slash and query, without user-info
 	Username, Password string
 	Transport          camera.Transport // TCP when empty; Auto is TCP, and UDP where the camera refuses that (461)
+	Codecs             []Codec          // of use to the caller; none named: all. A camera without any of them is left before SETUP
 
 	// RootCAs are whom to trust with rtsps. Without them the certificate is not verified: cameras sign their own,
 	// with a name that is not theirs, so the system's list of authorities would refuse nearly all of them.
@@ -99,10 +101,16 @@ type KeyFrame struct {
 type Session struct {
 	Opened   bool // SETUP was granted, or was sent and never answered: a session may have stood
 	TornDown bool // the camera confirmed its end: it answered TEARDOWN, or hung up in order when it had read it
+
+	Local netip.AddrPort // our end of the connection, by which the kernel knows it; the zero AddrPort when there was none
 }
 
 // Lingers reports whether the camera may still count the session against its limit.
 func (s Session) Lingers() bool { return s.Opened && !s.TornDown }
+
+// ErrRedirected is wrapped by the error of a camera that sends its clients elsewhere: any other client would follow, or be
+// refused, too.
+var ErrRedirected = errors.New("it sends us on")
 
 // Fetch connects, logs in at most once, sets up the video track, plays until one clean key frame is whole, tears the
 // session down and closes the connection. When it returns, no goroutine and no socket is left.
@@ -115,7 +123,7 @@ func (s Session) Lingers() bool { return s.Opened && !s.TornDown }
 func Fetch(ctx context.Context, target Target, limits Limits, observe func(fault.Step)) (KeyFrame, Session, error) {
 	t, err := begin(ctx, target, limits, observe)
 	if err != nil {
-		return KeyFrame{}, Session{}, err
+		return KeyFrame{}, t.session, err
 	}
 	defer t.end() // for a panic; else it has been done by then
 	frame, err := t.fetch()

@@ -24,7 +24,7 @@ func (t *talk) fetch() (KeyFrame, error) {
 	if err != nil {
 		return KeyFrame{}, err
 	}
-	track, ok := offer.video()
+	track, ok := offer.video(t.target.Codecs...)
 	if !ok {
 		return KeyFrame{}, t.fault(fault.NoVideo, "it offers %s, and no H.264, H.265 or JPEG video", t.clean(offer.String())).
 			WithHint("the source ffmpeg may be able to read it")
@@ -227,7 +227,7 @@ func (t *talk) accepted(answer *base.Response) error {
 	case status >= 200 && status < 300:
 		return nil
 	case status >= 300 && status < 400:
-		return t.fault(fault.Protocol, "it sends us on to %s (%d), where we do not follow", t.location(answer), status).
+		return t.fault(fault.Protocol, "%w to %s (%d), where we do not follow", ErrRedirected, t.location(answer), status).
 			WithHint("if that is the camera's real address, use it")
 	case status == http.StatusUnauthorized, status == http.StatusForbidden:
 		return t.fault(fault.Auth, "%s", said).WithHint("may this user see this stream?")

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"net/netip"
 	"sort"
 	"strconv"
 	"strings"
@@ -44,11 +45,12 @@ type talk struct {
 	sockets  *sockets // of UDP
 }
 
-// begin connects to the target; its errors are explained already.
+// begin connects to the target; its errors are explained already, and what it then returns has ended.
 func begin(ctx context.Context, target Target, limits Limits, observe func(fault.Step)) (*talk, error) {
 	t := &talk{ctx: ctx, target: target, limits: limits.complete(), observe: observe, deafen: func() {}}
 	if err := t.check(); err != nil {
-		return nil, err
+		t.ended = true
+		return t, err
 	}
 	t.whole = time.Now().Add(t.limits.Whole)
 	if deadline, ok := ctx.Deadline(); ok && deadline.Before(t.whole) {
@@ -60,7 +62,7 @@ func begin(ctx context.Context, target Target, limits Limits, observe func(fault
 	if err := t.connect(); err != nil {
 		err = t.explain(err)
 		t.end()
-		return nil, err
+		return t, err
 	}
 	return t, nil
 }
@@ -99,6 +101,9 @@ func (t *talk) connect() error {
 		return err
 	}
 	t.trip = trip
+	if local, err := netip.ParseAddrPort(conn.LocalAddr().String()); err == nil {
+		t.session.Local = netip.AddrPortFrom(local.Addr().Unmap().WithZone(""), local.Port())
+	}
 	t.wire = newWire(conn, t.limits.Bytes)
 	t.watch()
 	t.wire.until(t.deadline())
