@@ -146,26 +146,3 @@ func TestTheDocumentsOfARoundFollowTheirSchema(t *testing.T) {
 	t.Parallel()
 	Validate(t, "round", []byte(render(t, Terminal{}, inFormat(asJSON))))
 }
-
-func TestARoundGaveWayOnlyWhenNoCameraWasLookedAtForItself(t *testing.T) {
-	t.Parallel()
-	lock := fault.New(fault.Busy, "", "another round of this subnet is running: pid 4711")
-	slots := fault.New(fault.Busy, "", "192.168.125.19:554 takes 2, and both are ours")
-	visit := func(err *fault.Error) round.Visit {
-		return round.Visit{Address: "192.168.125.19:554", Skipped: true, Error: err}
-	}
-	for name, tt := range map[string]struct {
-		report round.Report
-		want   bool
-	}{
-		"another round runs":    {round.Report{Verdict: round.Clean, Visits: []round.Visit{visit(lock), visit(lock)}}, true},
-		"every slot is taken":   {round.Report{Verdict: round.Clean, Visits: []round.Visit{visit(slots)}}, false},
-		"one camera was tried":  {round.Report{Verdict: round.Clean, Visits: []round.Visit{visit(lock), {OK: true}}}, false},
-		"could not look":        {round.Report{Verdict: round.Unverified, Visits: []round.Visit{visit(lock)}}, false},
-		"there were no cameras": {round.Report{Verdict: round.Clean}, false},
-	} {
-		if got := passedOver(tt.report); got != tt.want {
-			t.Errorf("%s: passed over %v, want %v", name, got, tt.want)
-		}
-	}
-}

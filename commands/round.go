@@ -2,7 +2,6 @@ package commands
 
 import (
 	"cmp"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -91,24 +90,9 @@ func runRound(c *cli, cmd *cobra.Command, f roundFlags, args []string) error {
 	if err != nil {
 		return err
 	}
-	if plan.IfBusy == round.Skip && passedOver(report) {
+	if report.PassedOver && report.Verdict == round.Clean {
 		c.log.Info("nothing was done: " + report.Visits[0].Error.Message)
 		code = Done
 	}
 	return c.showWith(reportDocument(report), code)
-}
-
-// passedOver reports whether the whole round gave way to another one, rather than that each camera was skipped for itself.
-func passedOver(r round.Report) bool {
-	if len(r.Visits) == 0 || r.Verdict != round.Clean {
-		return false
-	}
-	first := r.Visits[0].Error
-	for _, v := range r.Visits {
-		if !v.Skipped || v.Error == nil || v.Error.Message != first.Message ||
-			v.Error.Class != fault.Busy && v.Error.Class != fault.Cooling || strings.Contains(v.Error.Message, v.Address) {
-			return false
-		}
-	}
-	return true
 }

@@ -85,6 +85,7 @@ func (r *runner) awaitCool(ctx context.Context) error {
 
 // skipAll reports every camera as not dialled because of why.
 func (r *runner) skipAll(why error) {
+	r.report.PassedOver = true
 	for _, c := range r.cams {
 		r.report.Visits = append(r.report.Visits, skipped(c, fault.From(why, fault.Busy, "")))
 	}

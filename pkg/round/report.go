@@ -43,6 +43,8 @@ type Report struct {
 	Looked     Looked           `json:"looked"`
 	Verdict    Verdict          `json:"verdict"`
 	Signal     string           `json:"signal,omitempty"` // the signal that ended the visits early, "SIGTERM"
+
+	PassedOver bool `json:"-"` // the plan said Skip, and another round was in the way: no visit was meant to be
 }
 
 // Phases is how long each part of the round took.

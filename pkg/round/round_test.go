@@ -221,12 +221,12 @@ func TestASecondRoundOfTheSameSubnetIsBusySkippedOrWaitsAsAsked(t *testing.T) {
 	b.plan.IfBusy = round.Skip
 	report := b.run()
 	mustBeClean(t, report)
-	if report.Summary.Skipped != 1 || report.Visits[0].Error.Class != fault.Busy {
+	if report.Summary.Skipped != 1 || report.Visits[0].Error.Class != fault.Busy || !report.PassedOver {
 		t.Errorf("skip: %+v", report)
 	}
 	b.plan.IfBusy = round.Wait
 	time.AfterFunc(500*time.Millisecond, func() { _ = lock.Unlock() })
-	if report := b.run(); report.Summary.OK != 1 {
+	if report := b.run(); report.Summary.OK != 1 || report.PassedOver {
 		t.Errorf("wait: %+v", report)
 	}
 }
