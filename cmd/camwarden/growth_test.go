@@ -1,0 +1,81 @@
+package main
+
+import (
+	"encoding/json"
+	"os"
+	"strings"
+	"testing"
+	"time"
+)
+
+// held is what testdata/manyrounds says about itself. Sizes are in bytes.
+type held struct {
+	Round, Code                        int
+	Goroutines, Threads, FDs, Children int
+	Files                              int
+	Heap, Resident                     int64
+}
+
+// TestSoakTwoHundredRoundsHoldNoMoreThanTwenty looks at one process after 20 and after 200 rounds of eight cameras, of which two
+// fail and one hangs.
+func TestSoakTwoHundredRoundsHoldNoMoreThanTwenty(t *testing.T) {
+	if os.Getenv("CAMWARDEN_SOAK") == "" {
+		t.Skip("make soak")
+	}
+	t.Parallel()
+	first, last := rounds(t, newWorkshop(t), "20", "200")
+	mustNotGrow(t, first, last)
+}
+
+// TestFifteenRoundsHoldNoMoreThanFive is the same for those who have no time.
+func TestFifteenRoundsHoldNoMoreThanFive(t *testing.T) {
+	t.Parallel()
+	first, last := rounds(t, newWorkshop(t), "5", "15")
+	mustNotGrow(t, first, last)
+}
+
+func mustNotGrow(t *testing.T, first, last held) {
+	t.Helper()
+	t.Logf("after %d rounds: %+v", first.Round, first)
+	t.Logf("after %d rounds: %+v", last.Round, last)
+	for what, counts := range map[string][2]int{
+		"goroutines": {first.Goroutines, last.Goroutines}, "open files": {first.FDs, last.FDs},
+		"children": {0, last.Children}, "files of the ledger": {first.Files, last.Files},
+	} {
+		if counts[1] > counts[0] {
+			t.Errorf("%s grew from %d to %d", what, counts[0], counts[1])
+		}
+	}
+	// The runtime keeps a thread for whatever blocked at once, and the heap's edge moves by what a collection left half full.
+	// A leak of a kilobyte, or of a thread, a round would show all the same.
+	if last.Threads > first.Threads+8 {
+		t.Errorf("threads grew from %d to %d", first.Threads, last.Threads)
+	}
+	if last.Heap > first.Heap+128<<10 {
+		t.Errorf("the heap grew from %d to %d bytes", first.Heap, last.Heap)
+	}
+	if last.Resident > first.Resident*5/4+4<<20 {
+		t.Errorf("memory grew from %d to %d bytes", first.Resident, last.Resident)
+	}
+}
+
+// rounds makes rounds of eight cameras in one process and returns what it held after the first and the last number of them.
+func rounds(t *testing.T, w *workshop, few, many string) (first, last held) {
+	t.Helper()
+	config := w.cameras("gate*5=healthy,locked=digest:viewer:secret,shut=refuses,hung=mute")
+	cmd := w.command(w.build("testdata/manyrounds"), w.path("state"), few+","+many,
+		"round", "all", "-c", config, "--source", "ffmpeg", "-j", "8", "--timeout", "2s", "--log-level", "error")
+	cmd.Stderr = os.Stderr
+	began := time.Now()
+	out, err := cmd.Output()
+	check(t, err)
+	t.Logf("%s rounds in %s", many, time.Since(began).Round(time.Second))
+	answers := json.NewDecoder(strings.NewReader(string(out)))
+	for _, into := range []*held{&first, &last} {
+		check(t, answers.Decode(into))
+		if into.Code != 1 {
+			t.Errorf("a round of eight, of which two fail, ended with %d", into.Code)
+		}
+	}
+	return first, last
+}
