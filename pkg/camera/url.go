@@ -6,6 +6,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 	"unicode"
 	"unicode/utf8"
 
@@ -123,7 +124,7 @@ const (
 	rankAddress        // an IP address
 )
 
-var hostName = regexp.MustCompile(`^[\p{L}\p{M}\p{N}_]([\p{L}\p{M}\p{N}_.-]*[\p{L}\p{M}\p{N}_])?\.?$`)
+var hostName = re(`^[\p{L}\p{M}\p{N}_]([\p{L}\p{M}\p{N}_.-]*[\p{L}\p{M}\p{N}_])?\.?$`)
 
 // read reads rest with the user-info ending at the "@" at that position; -1: there is none.
 func read(rest string, at int) (reading, string) {
@@ -177,7 +178,7 @@ func rankHost(host string) int {
 	labels := strings.Split(strings.TrimSuffix(host, "."), ".")
 	last := labels[len(labels)-1]
 	switch {
-	case len(host) > 253 || !hostName.MatchString(host) || strings.Contains(host, ".."):
+	case len(host) > 253 || !hostName().MatchString(host) || strings.Contains(host, ".."):
 		return -1
 	case strings.Trim(last, "0123456789") == "": // 192.168.125.300 is no name
 		return -1
@@ -189,12 +190,12 @@ func rankHost(host string) int {
 }
 
 // zone is what Linux lets an interface be named, as far as a URL can hold it; netip takes any text.
-var zone = regexp.MustCompile(`^[\w.-]{0,15}$`)
+var zone = re(`^[\w.-]{0,15}$`)
 
 // parseIP reads an IP address, and refuses a zone that is no interface name.
 func parseIP(host string) (netip.Addr, bool) {
 	addr, err := netip.ParseAddr(host)
-	return addr, err == nil && zone.MatchString(addr.Zone())
+	return addr, err == nil && zone().MatchString(addr.Zone())
 }
 
 // ParseHost reads the host of a camera: a name, an IPv4 address, or an IPv6 address with or without brackets. It returns
@@ -256,4 +257,9 @@ func unescape(s string) string {
 		out.WriteByte(s[i])
 	}
 	return out.String()
+}
+
+// re is a regular expression that is compiled when it is first needed: compiling all of them takes longer than "camwarden version".
+func re(pattern string) func() *regexp.Regexp {
+	return sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(pattern) })
 }

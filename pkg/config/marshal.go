@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
-	"regexp"
 	"slices"
 	"strings"
 
@@ -72,7 +71,7 @@ func nodeOf(d *json.Decoder) (*node, error) {
 }
 
 // unquoted is what no reader of YAML, of any version, takes for anything but a string: words, IPv4 addresses, durations.
-var unquoted = regexp.MustCompile(`^([A-Za-z_/]([A-Za-z0-9 _./()+@,-]|:[A-Za-z0-9/])*|\d+(\.\d+){3}([:/]\d+)?|(\d+[hms])+)$`)
+var unquoted = re(`^([A-Za-z_/]([A-Za-z0-9 _./()+@,-]|:[A-Za-z0-9/])*|\d+(\.\d+){3}([:/]\d+)?|(\d+[hms])+)$`)
 
 // notText are words that some version of YAML takes for a boolean, a number or nothing.
 func notText() []string {
@@ -81,7 +80,7 @@ func notText() []string {
 
 func textNode(text string) *node {
 	n := &node{Kind: yaml.ScalarNode, Tag: "!!str", Value: text}
-	if !unquoted.MatchString(text) || strings.HasSuffix(text, " ") || slices.Contains(notText(), strings.ToLower(text)) {
+	if !unquoted().MatchString(text) || strings.HasSuffix(text, " ") || slices.Contains(notText(), strings.ToLower(text)) {
 		n.Style = yaml.DoubleQuotedStyle
 	}
 	return n

@@ -1,7 +1,6 @@
 package config
 
 import (
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -34,7 +33,7 @@ func (s shown) know(n *node, depth int) {
 		return
 	}
 	for i, child := range n.Content {
-		if n.Kind == yaml.MappingNode && i%2 == 1 && secretKey.MatchString(n.Content[i-1].Value) && target(child).Kind == yaml.ScalarNode {
+		if n.Kind == yaml.MappingNode && i%2 == 1 && secretKey().MatchString(n.Content[i-1].Value) && target(child).Kind == yaml.ScalarNode {
 			s.redact.Add(target(child).Value)
 		}
 		s.know(child, depth+1)
@@ -49,7 +48,7 @@ func (s shown) know(n *node, depth int) {
 	}
 }
 
-var secretKey = regexp.MustCompile(`(?i)pass|pwd|secret`)
+var secretKey = re(`(?i)pass|pwd|secret`)
 
 // quote quotes a value, without what looks like a secret or is one.
 func (s shown) quote(value string) string {
@@ -59,11 +58,11 @@ func (s shown) quote(value string) string {
 	return strconv.Quote(s.redact.String(value))
 }
 
-var plainWord = regexp.MustCompile(`^[\p{L}\p{N}_.-]{1,40}$`)
+var plainWord = re(`^[\p{L}\p{N}_.-]{1,40}$`)
 
 // key quotes a key. One without a value, and one that is no plain word, may be the rest of a password.
 func (s shown) key(key, value *node, known []string) string {
-	odd := !plainWord.MatchString(key.Value) || isNull(value)
+	odd := !plainWord().MatchString(key.Value) || isNull(value)
 	if odd && !slices.Contains(known, key.Value) && len(camera.Nearest(key.Value, known)) == 0 {
 		return "like this"
 	}
