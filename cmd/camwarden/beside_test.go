@@ -46,7 +46,7 @@ func TestASecondRoundOfOneSubnetFailsSkipsOrWaits(t *testing.T) {
 		t.Errorf("%d connections were made, want the 2 of the first round", n)
 	}
 
-	waiting := s.start(s.round("office", "--if-busy", "wait", "--timeout", "5s")...)
+	waiting := s.start(s.round("office", "--if-busy", "wait")...)
 	// Only its questions to ffmpeg, which it asks before, show from outside that it has come to wait: it opens the lock.
 	eventually(t, func() error {
 		if !waiting.hasOpen(s.path("state", "run", "locks")) {

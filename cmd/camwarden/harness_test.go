@@ -112,12 +112,14 @@ func (s *site) configure() {
 	var list strings.Builder
 	for _, c := range s.subnet.Cameras {
 		all = append(all, c.Name())
+		// A camera that will not give a picture need not be waited for; one that will may take its time on a busy host.
+		timeout := "4s"
 		switch c.Temper() {
 		case camsim.Healthy, camsim.Digest, camsim.Basic, camsim.LimitedSlots:
-			well = append(well, c.Name())
+			well, timeout = append(well, c.Name()), "1m"
 		}
 		at, config := c.Address(), c.Config()
-		fmt.Fprintf(&list, "  - {id: %s, host: %s, port: %d, path: %s", c.Name(), at.Addr(), at.Port(), config.Path)
+		fmt.Fprintf(&list, "  - {id: %s, host: %s, port: %d, path: %s, timeout: %s", c.Name(), at.Addr(), at.Port(), config.Path, timeout)
 		if config.Username != "" {
 			file := s.path(c.Name() + ".password")
 			check(s.t, os.WriteFile(file, []byte(config.Password+"\n"), 0o600))

@@ -85,7 +85,7 @@ func killRounds(t *testing.T, uid, moments int) {
 		left := s.leases()
 
 		// The next round finishes what this one left, whichever of the subnet's cameras it visits, and says so.
-		subnet, code, more := "well", 0, []string{"--timeout", "30s"}
+		subnet, code, more := "well", 0, []string(nil)
 		if i%4 == 3 {
 			subnet, code, more = "office", 1, []string{"--timeout", "1500ms"}
 		}
@@ -241,7 +241,7 @@ func TestAfterARoundNoProcessCarriesItsMark(t *testing.T) {
 		t.Run(fmt.Sprint("uid ", uid), func(t *testing.T) {
 			t.Parallel()
 			s := newSite(t, hanging(), asUser(uid), withFFmpeg(strays))
-			r := s.start(s.round("office", "--timeout", "4s")...)
+			r := s.start(s.round("office")...)
 			s.busy(hang)
 			var during []string
 			eventually(t, func() error {
@@ -284,7 +284,7 @@ func TestARoundStoppedForLongIsTakenOver(t *testing.T) {
 	if e := early.failed(); e.Class != "busy" || !strings.Contains(e.Message, fmt.Sprintf("pid %d", wedged.pid())) {
 		t.Errorf("the stopped round is not named as busy: %+v", e)
 	}
-	well := s.start(s.round("well", "--timeout", "30s")...)
+	well := s.start(s.round("well")...)
 	well.ends(0)
 	if doc := well.document(); len(doc.Recovered) > 0 || doc.Verdict != "clean" {
 		t.Errorf("a round beside the stopped one took its living leases: %+v", doc)
@@ -298,7 +298,7 @@ func TestARoundStoppedForLongIsTakenOver(t *testing.T) {
 		<-time.After(250 * time.Millisecond)
 	}
 	connected := s.subnet.Camera("healthy").Counts().ConnectionsTotal
-	next := s.start(s.round("office", "--timeout", "4s", "-j", "3")...)
+	next := s.start(s.round("office", "-j", "3")...)
 	next.ends(1)
 	doc := next.document()
 	if doc.Verdict != "clean" || len(doc.Recovered) != 2 || !doc.visit("healthy").OK || doc.Summary.Cameras != 3 {

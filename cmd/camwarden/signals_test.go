@@ -187,7 +187,7 @@ func TestALostReaderChangesNothing(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			s := newSite(t, []camsim.Config{{Temper: camsim.Healthy}, {Temper: camsim.SilentAfterPlay}}, withFFmpeg(talkative))
-			r := s.start(append([]string{"sh", "-c", line}, s.round("office", "--timeout", "5s", "-d", s.path("out"))...)...)
+			r := s.start(append([]string{"sh", "-c", line}, s.round("office", "-d", s.path("out"))...)...)
 			r.ends(0)
 			s.worked(r, 1, "healthy")
 			if first, err := os.ReadFile(s.path("first")); err == nil && !strings.Contains(string(first), "is a script") {
@@ -205,7 +205,7 @@ func TestAFullDiskBehindStdoutIsToldAndTheWorkIsDone(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, []camsim.Config{{Temper: camsim.Healthy}, {Temper: camsim.SilentAfterPlay}})
 	for _, subnet := range []string{"well", "office"} {
-		r := s.start(append([]string{"sh", "-c", `camwarden "$@" >/dev/full; echo $? >code`}, s.round(subnet, "--timeout", "5s", "-d", s.path("out"))...)...)
+		r := s.start(append([]string{"sh", "-c", `camwarden "$@" >/dev/full; echo $? >code`}, s.round(subnet, "-d", s.path("out"))...)...)
 		r.ends(0)
 		s.worked(r, 1, "healthy")
 		if !strings.Contains(r.stderr.String(), "cannot write the report to standard output") {
