@@ -91,19 +91,24 @@ func (s settings) openLedger() (*ledger.Ledger, error) {
 }
 
 // sourceNames are the sources there are in this version.
-func sourceNames() []string { return []string{"ffmpeg"} }
+func sourceNames() []string { return []string{"rtsp", "ffmpeg"} }
 
-// sources builds the sources that the command line lists, else those of the configuration.
-func (s settings) sources(listed []string, book *ledger.Ledger, children *supervise.Supervisor) ([]capture.Source, error) {
+// sources builds the sources that the command line lists, else those of the configuration. Their stills are at most that wide,
+// if width is not 0.
+func (s settings) sources(listed []string, width int, book *ledger.Ledger, children *supervise.Supervisor) ([]capture.Source, error) {
 	names := listed
 	if len(names) == 0 {
 		names = s.config.Sources
 	}
+	slots := slot.Table{Ledger: book, FS: proc.Default()}
+	picturing := capture.Picturing{Quality: s.config.JPEGQuality, Width: width}
 	var sources []capture.Source
 	for _, name := range names {
-		if name == "ffmpeg" {
-			slots := slot.Table{Ledger: book, FS: proc.Default()}
-			sources = append(sources, capture.NewFFmpeg(s.config.FFmpeg.Path, children, slots))
+		switch name {
+		case "rtsp":
+			sources = append(sources, capture.NewRTSP(s.config.FFmpeg.Path, picturing, children, slots))
+		case "ffmpeg":
+			sources = append(sources, capture.NewFFmpeg(s.config.FFmpeg.Path, picturing, children, slots))
 		}
 	}
 	if len(sources) == 0 {

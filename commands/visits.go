@@ -21,6 +21,7 @@ type visitFlags struct {
 	timeout time.Duration
 	jobs    int
 	strict  bool
+	width   int
 }
 
 func (f *visitFlags) register(cmd *cobra.Command, dirUsage string) {
@@ -30,6 +31,7 @@ func (f *visitFlags) register(cmd *cobra.Command, dirUsage string) {
 	flags.DurationVar(&f.timeout, "timeout", 0, "`TIME` of one visit, all sources together (default: timeout of the camera, 10s)")
 	flags.IntVarP(&f.jobs, "jobs", "j", 8, "visit at most `N` cameras at once")
 	flags.BoolVar(&f.strict, "strict", false, "decode the whole picture, not only its headers")
+	flags.IntVar(&f.width, "width", 0, "make pictures wider than `N` pixels so wide (default: as the camera sends them)")
 	_ = cmd.RegisterFlagCompletionFunc("source", cobra.FixedCompletions(knownSources(), cobra.ShellCompDirectiveNoFileComp))
 	_ = cmd.MarkFlagDirname("dir")
 }
@@ -40,6 +42,8 @@ func (f *visitFlags) validate(cmd *cobra.Command) error {
 		return fault.New(fault.Usage, "", "--timeout: %s is not a time that a visit could take", f.timeout).WithHint("for example --timeout 10s")
 	case f.jobs < 1:
 		return fault.New(fault.Usage, "", "--jobs: %d visits at once would be none", f.jobs).WithHint("for example -j 8")
+	case cmd.Flags().Changed("width") && (f.width < 16 || f.width > 16384):
+		return fault.New(fault.Usage, "", "--width: %d pixels are no width of a picture", f.width).WithHint("from 16 to 16384, for example --width 640")
 	case cmd.Flags().Changed("dir") && f.dir == "":
 		return fault.New(fault.Usage, "", "--dir is empty").WithHint("name a folder, or leave it out; is a variable unset?")
 	}
@@ -67,7 +71,7 @@ func (c *cli) visit(ctx context.Context, set settings, f visitFlags, plan round.
 		return round.Report{}, Done, err
 	}
 	defer children.Close()
-	sources, err := set.sources(f.sources, book, children)
+	sources, err := set.sources(f.sources, f.width, book, children)
 	if err != nil {
 		return round.Report{}, Done, err
 	}

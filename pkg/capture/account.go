@@ -1,7 +1,6 @@
 package capture
 
 import (
-	"regexp"
 	"strings"
 )
 
@@ -23,10 +22,10 @@ type account struct {
 }
 
 var (
-	sdpLine      = regexp.MustCompile(`\] SDP:$`)
-	redirectLine = regexp.MustCompile(`Status 3\d\d: Redirecting to (\S+)`)
-	decoderLine  = regexp.MustCompile(`(?m)^\[(?:h264|hevc|mjpeg|mpeg4|av1|libdav1d) @ `)
-	codecLine    = regexp.MustCompile(`Stream #0:\d+.*?: Video: (\w+)`)
+	sdpLine      = re(`\] SDP:$`)
+	redirectLine = re(`Status 3\d\d: Redirecting to (\S+)`)
+	decoderLine  = re(`(?m)^\[(?:h264|hevc|mjpeg|mpeg4|av1|libdav1d) @ `)
+	codecLine    = re(`Stream #0:\d+.*?: Video: (\w+)`)
 )
 
 func read(stderr []byte) account {
@@ -35,14 +34,14 @@ func read(stderr []byte) account {
 	a.connected = strings.Contains(a.text, "Successfully connected to ")
 	a.dialled = a.connected || strings.Contains(a.text, "Starting connection attempt to ")
 	a.setUp = strings.Contains(a.text, "setting jitter buffer size to ")
-	a.media = decoderLine.MatchString(a.text)
+	a.media = decoderLine().MatchString(a.text)
 	a.opened = strings.Contains(a.text, "Input #0, ")
 	a.streaming = strings.Contains(a.text, "Stream mapping:")
-	if found := redirectLine.FindStringSubmatch(a.text); found != nil {
+	if found := redirectLine().FindStringSubmatch(a.text); found != nil {
 		a.redirect = found[1]
 	}
 	if input, _, _ := strings.Cut(a.text, "Output #0"); a.opened {
-		if found := codecLine.FindStringSubmatch(input); found != nil {
+		if found := codecLine().FindStringSubmatch(input); found != nil {
 			a.codec = found[1]
 		}
 	}
@@ -62,7 +61,7 @@ func withoutSDP(text string) (rest string, video, described bool) {
 		if inside && line == "" {
 			continue // the end of a line that ended in CR LF
 		}
-		inside = sdpLine.MatchString(line)
+		inside = sdpLine().MatchString(line)
 		described = described || inside
 		kept = append(kept, line)
 	}
@@ -74,18 +73,18 @@ func (a account) lastLine() string {
 	lines := strings.Split(strings.TrimSpace(a.text), "\n")
 	for i := len(lines) - 1; i >= 0; i-- {
 		line := strings.TrimSpace(lines[i])
-		if line == "" || noise.MatchString(line) {
+		if line == "" || noise().MatchString(line) {
 			continue
 		}
-		line = pointer.ReplaceAllString(line, "]")
+		line = pointer().ReplaceAllString(line, "]")
 		return plain(line, 200)
 	}
 	return ""
 }
 
 var (
-	pointer = regexp.MustCompile(` @ 0x[0-9a-f]+\]`)
-	noise   = regexp.MustCompile(`^(Exiting normally|\[AVIOContext|frame=|video:|Conversion failed!|Last message repeated)`)
+	pointer = re(` @ 0x[0-9a-f]+\]`)
+	noise   = re(`^(Exiting normally|\[AVIOContext|frame=|video:|Conversion failed!|Last message repeated)`)
 )
 
 // plain makes a foreign text fit for a one-line message on a terminal.

@@ -3,6 +3,7 @@ package capture
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"time"
 
@@ -12,47 +13,68 @@ import (
 // Chain is the sources that work here, in the order in which they are tried.
 type Chain struct {
 	sources []Source
-	notices []string
+	wrong   []string // why which sources were left out
 }
 
-// NewChain checks the sources and keeps those that can work, in the given order. The error is of class no-source
-// when none can, and cancelled when ctx ended before that was known; nothing has been dialled.
+// standby is a source that can put off what is costly to check until it is needed.
+type standby interface {
+	// StandBy is Check as far as it costs next to nothing.
+	StandBy() error
+}
+
+// NewChain checks the sources and keeps those that can work, in the given order; behind one that works, another one is
+// checked when its turn comes. The error is of class no-source when none can work, and cancelled when ctx ended before that
+// was known; nothing has been dialled.
 func NewChain(ctx context.Context, sources []Source) (Chain, error) {
 	var (
 		chain  Chain
-		wrong  []string
 		remedy string
 	)
 	for _, source := range sources {
-		err := fault.From(source.Check(ctx), fault.Local, "")
-		if err == nil {
+		err := chain.check(ctx, source)
+		switch {
+		case err == nil:
 			chain.sources = append(chain.sources, source)
-			chain.notices = append(chain.notices, source.Notices()...)
 			continue
-		}
-		if err.Class == fault.Cancelled {
+		case err.Class == fault.Cancelled:
 			return Chain{}, err
-		}
-		wrong = append(wrong, "source "+source.Name()+" cannot work here: "+err.Message)
-		if remedy == "" {
+		case remedy == "":
 			remedy = err.Hint
 		}
+		chain.wrong = append(chain.wrong, "source "+source.Name()+" cannot work here: "+err.Message)
 	}
-	if len(chain.sources) > 0 {
-		chain.notices = append(chain.notices, wrong...)
+	switch {
+	case len(chain.sources) > 0:
 		return chain, nil
-	}
-	if len(wrong) == 0 {
+	case len(chain.wrong) == 0:
 		return Chain{}, fault.New(fault.NoSource, "", "no source is listed").WithHint("set sources, or leave it out for the default")
 	}
-	return Chain{}, fault.New(fault.NoSource, "", "%s", strings.Join(wrong, "; ")).WithHint("%s", remedy)
+	return Chain{}, fault.New(fault.NoSource, "", "%s", strings.Join(chain.wrong, "; ")).WithHint("%s", remedy)
+}
+
+func (c Chain) check(ctx context.Context, source Source) *fault.Error {
+	if late, ok := source.(standby); ok && len(c.sources) > 0 {
+		return fault.From(late.StandBy(), fault.Local, "")
+	}
+	return fault.From(source.Check(ctx), fault.Local, "")
 }
 
 // Sources returns the sources that can work here.
 func (c Chain) Sources() []Source { return c.sources }
 
-// Notices returns what the operator should know: what weakens a promise, and which sources were left out.
-func (c Chain) Notices() []string { return c.notices }
+// Notices returns what the operator should know, each thing once: what weakens a promise, and which sources were left out.
+// Visits may add to them.
+func (c Chain) Notices() []string {
+	var notices []string
+	for _, source := range c.sources {
+		for _, notice := range source.Notices() {
+			if !slices.Contains(notices, notice) {
+				notices = append(notices, notice)
+			}
+		}
+	}
+	return append(notices, c.wrong...)
+}
 
 // Attempt is one source's try, as documents show it.
 type Attempt struct {

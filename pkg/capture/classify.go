@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/camwarden/camwarden/pkg/fault"
@@ -25,17 +26,17 @@ type evidence struct {
 // ffmpeg 4 and 5 word both alike, 7 names the reason.
 func (e evidence) late() bool {
 	switch {
-	case ranOut.MatchString(e.text):
+	case ranOut().MatchString(e.text):
 		return true
-	case hungUp.MatchString(e.text):
+	case hungUp().MatchString(e.text):
 		return false
 	}
 	return e.idle > 0 && e.elapsed >= e.idle
 }
 
 var (
-	ranOut = regexp.MustCompile(`Failed reading RTSP data: Connection timed out`)
-	hungUp = regexp.MustCompile(`Failed reading RTSP data: (End of file|Connection reset by peer|Broken pipe)`)
+	ranOut = re(`Failed reading RTSP data: Connection timed out`)
+	hungUp = re(`Failed reading RTSP data: (End of file|Connection reset by peer|Broken pipe)`)
 )
 
 // furthest is the step that the conversation had reached, or "" when the text cannot tell.
@@ -43,7 +44,7 @@ func (e evidence) furthest() fault.Step {
 	switch {
 	case e.streaming, e.opened && e.media, e.setUp && e.media:
 		return fault.KeyFrame
-	case e.opened, noParameters.MatchString(e.text):
+	case e.opened, noParameters().MatchString(e.text):
 		return fault.Media
 	case e.setUp:
 		return fault.Play
@@ -57,11 +58,11 @@ func (e evidence) furthest() fault.Step {
 	return ""
 }
 
-var noParameters = regexp.MustCompile(`Could not find codec parameters for stream \d+ \(Video`)
+var noParameters = re(`Could not find codec parameters for stream \d+ \(Video`)
 
 // rule is one line of the table. The first whose pattern is in ffmpeg's text, and whose condition holds, decides.
 type rule struct {
-	pattern *regexp.Regexp
+	pattern func() *regexp.Regexp
 	when    func(evidence) bool // nil: always
 	class   fault.Class
 	step    fault.Step // "": the method that the pattern captured, else unknown
@@ -81,6 +82,7 @@ const (
 	hintMute    = "restart the camera if it stays silent; a slow one needs a longer timeout"
 	hintAlive   = "is it on, and is this its address? ping %s"
 	hintServer  = "is this the camera's RTSP port? check host, port and path"
+	hintInstall = "apt install ffmpeg, or set ffmpeg.path"
 	hintFFmpeg  = "check ffmpeg.path; try another ffmpeg (5 or later)"
 	hintFlaky   = "try again; if it stays, look at the stream: ffplay -rtsp_transport tcp URL"
 	hintOurSide = "look at this host: its firewall (nft list ruleset), its limits (ulimit -n), its disk"
@@ -162,7 +164,10 @@ var rules = []rule{
 		message: "the camera closed the connection%s, or does not speak RTSP", hint: hintSlots},
 }
 
-func re(pattern string) *regexp.Regexp { return regexp.MustCompile(pattern) }
+// re is a regular expression that is compiled when it is first needed: compiling all of them takes longer than "camwarden version".
+func re(pattern string) func() *regexp.Regexp {
+	return sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(pattern) })
+}
 
 // classify finds the words for an ffmpeg that failed by itself. The caller has dealt with the signals that we sent.
 func classify(e evidence) *fault.Error {
@@ -170,7 +175,7 @@ func classify(e evidence) *fault.Error {
 		return err
 	}
 	for _, r := range rules {
-		found := r.pattern.FindStringSubmatch(e.text)
+		found := r.pattern().FindStringSubmatch(e.text)
 		if found == nil || r.when != nil && !r.when(e) {
 			continue
 		}

@@ -27,6 +27,7 @@ const (
 // FFmpeg is the source "ffmpeg": ffmpeg dials the camera, under supervision.
 type FFmpeg struct {
 	program    string
+	picturing  Picturing
 	supervisor *supervise.Supervisor
 	slots      slot.Table
 
@@ -37,11 +38,11 @@ type FFmpeg struct {
 }
 
 // NewFFmpeg returns the source for an ffmpeg, named by path or to be found in PATH. Each connection takes its slot from the table.
-func NewFFmpeg(program string, supervisor *supervise.Supervisor, slots slot.Table) *FFmpeg {
+func NewFFmpeg(program string, picturing Picturing, supervisor *supervise.Supervisor, slots slot.Table) *FFmpeg {
 	if program == "" {
 		program = "ffmpeg"
 	}
-	return &FFmpeg{program: program, supervisor: supervisor, slots: slots}
+	return &FFmpeg{program: program, picturing: picturing, supervisor: supervisor, slots: slots}
 }
 
 // Name is "ffmpeg".
@@ -52,6 +53,18 @@ func (f *FFmpeg) Check(ctx context.Context) error {
 	if _, err := f.ready(ctx); err != nil {
 		return err
 	}
+	return nil
+}
+
+// StandBy only finds ffmpeg. The first Capture asks it what it can.
+func (f *FFmpeg) StandBy() error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	found, err := find(f.program)
+	if err != nil {
+		return err
+	}
+	f.tool = found
 	return nil
 }
 
@@ -101,7 +114,7 @@ func (f *FFmpeg) Capture(ctx context.Context, v Visit) (Still, Report) {
 	if err != nil {
 		return Still{}, Report{Err: fault.From(err, fault.Local, "")}
 	}
-	order, problem := tool.order(v, time.Until(deadline))
+	order, problem := tool.order(v, f.picturing, time.Until(deadline))
 	if problem != nil {
 		return Still{}, Report{Err: withStrike(problem, held)}
 	}
@@ -179,7 +192,7 @@ func verdict(ctx context.Context, e evidence, ending supervise.Ending) *fault.Er
 		return fault.New(fault.Timeout, e.furthest(), "the camera fell silent before a key frame came").WithHint(hintMute)
 	case len(ending.Stdout) == 0 && e.opened:
 		return fault.New(fault.Closed, e.furthest(), "the camera ended the stream before a key frame came").WithHint(hintSlots)
-	case corrupt.MatchString(e.text):
+	case corrupt().MatchString(e.text):
 		return fault.New(fault.Decode, fault.Decoding, "the key frame was damaged").WithHint(hintFlaky)
 	}
 	return nil

@@ -43,7 +43,9 @@ func newWorkbench(t *testing.T) workbench {
 	return workbench{ledger: l, slots: slot.Table{Ledger: l, FS: proc.Default()}, supervisor: s}
 }
 
-func (w workbench) source(program string) *FFmpeg { return NewFFmpeg(program, w.supervisor, w.slots) }
+func (w workbench) source(program string) *FFmpeg {
+	return NewFFmpeg(program, Picturing{}, w.supervisor, w.slots)
+}
 
 // leases returns the kinds of what the ledger holds.
 func (w workbench) leases(t *testing.T) []ledger.Kind {
@@ -304,7 +306,7 @@ func TestALineBreakCannotAddADirectiveToTheScript(t *testing.T) {
 	t.Parallel()
 	c := nowhere()
 	c.Path = "/x'\nfile '/etc/passwd"
-	o, err := tool{script: true, idle: "timeout"}.order(Visit{Camera: c, Password: "'\nfile x"}, time.Second)
+	o, err := tool{script: true, idle: "timeout"}.order(Visit{Camera: c, Password: "'\nfile x"}, Picturing{}, time.Second)
 	if err == nil && strings.Count(string(o.stdin), "\nfile ") != 1 {
 		t.Errorf("script:\n%s", o.stdin)
 	}

@@ -28,7 +28,7 @@ type order struct {
 //   - skip_frame nokey: only a key frame is a clean picture;
 //   - setpts: pictures probed before the first key frame have negative times, and ffmpeg would drop the key frame with them;
 //   - loglevel verbose: at "error" it hides a redirect, and how far the conversation came.
-func (t tool) order(v Visit, left time.Duration) (order, *fault.Error) {
+func (t tool) order(v Visit, picturing Picturing, left time.Duration) (order, *fault.Error) {
 	if left <= 0 {
 		return order{}, fault.New(fault.Timeout, "", "no time was left to dial").WithHint("raise the timeout")
 	}
@@ -54,7 +54,8 @@ func (t tool) order(v Visit, left time.Duration) (order, *fault.Error) {
 		}
 		o.args = append(o.args, "-i", dial)
 	}
-	o.args = append(o.args, "-an", "-sn", "-dn", "-vf", "setpts=PTS-STARTPTS", "-frames:v", "1", "-f", "image2", "-c:v", "mjpeg", "-q:v", "3", "pipe:1")
+	o.args = append(o.args, "-an", "-sn", "-dn", "-vf", "setpts=PTS-STARTPTS,"+picturing.filter())
+	o.args = append(o.args, picturing.output()...)
 	return o, nil
 }
 

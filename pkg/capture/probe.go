@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"regexp"
 	"strings"
 	"sync"
 	"time"
@@ -31,30 +30,36 @@ const probeLimit = 10 * time.Second
 const scriptQuestion = "ffconcat version 1.0\nfile 'data:,'\noption timeout 1\n"
 
 var (
-	versionLine = regexp.MustCompile(`(?m)^ffmpeg version (\S+)`)
-	stimeout    = regexp.MustCompile(`(?m)^\s*-stimeout\s`)
+	versionLine = re(`(?m)^ffmpeg version (\S+)`)
+	stimeout    = re(`(?m)^\s*-stimeout\s`)
 	// In ffmpeg 4 -timeout is in seconds and turns the client into a listening server.
-	microseconds = regexp.MustCompile(`(?m)^\s*-timeout\s.*microseconds`)
+	microseconds = re(`(?m)^\s*-timeout\s.*microseconds`)
 )
 
-// probe finds the program and asks it, both questions at once.
-func (f *FFmpeg) probe(ctx context.Context) (tool, *fault.Error) {
-	path, err := supervise.Find(f.program)
+// find finds a program and says what about it weakens our promises, without running it.
+func find(program string) (tool, *fault.Error) {
+	path, err := supervise.Find(program)
 	if err != nil {
-		return tool{}, noSource(err, "apt install ffmpeg, or set ffmpeg.path")
+		return tool{}, noSource(err, hintInstall)
 	}
-	t := tool{path: path}
-	program, err := supervise.Inspect(path)
+	file, err := supervise.Inspect(path)
 	if err != nil {
 		return tool{}, noSource(err, "set ffmpeg.path to a file that this user can run")
 	}
-	t.notices = weaknesses(path, program)
+	return tool{path: path, notices: weaknesses(path, file)}, nil
+}
 
+// probe finds the program and asks it, both questions at once.
+func (f *FFmpeg) probe(ctx context.Context) (tool, *fault.Error) {
+	t, problem := find(f.program)
+	if problem != nil {
+		return tool{}, problem
+	}
 	var help, script supervise.Ending
 	var both sync.WaitGroup
-	both.Go(func() { help = f.ask(ctx, path, "", "-h", "demuxer=rtsp") })
+	both.Go(func() { help = f.ask(ctx, t.path, "", "-h", "demuxer=rtsp") })
 	both.Go(func() {
-		script = f.ask(ctx, path, scriptQuestion, "-nostdin", "-hide_banner", "-loglevel", "error", "-f", "concat", "-safe", "0",
+		script = f.ask(ctx, t.path, scriptQuestion, "-nostdin", "-hide_banner", "-loglevel", "error", "-f", "concat", "-safe", "0",
 			"-protocol_whitelist", "pipe,data", "-i", "pipe:0", "-f", "null", "-")
 	})
 	both.Wait()
@@ -62,11 +67,11 @@ func (f *FFmpeg) probe(ctx context.Context) (tool, *fault.Error) {
 		switch answer.Kind {
 		case supervise.Exited:
 		case supervise.Cancelled:
-			return tool{}, fault.New(fault.Cancelled, "", "cancelled while asking %s what it can do", path)
+			return tool{}, fault.New(fault.Cancelled, "", "cancelled while asking %s what it can do", t.path)
 		case supervise.Refused:
 			return tool{}, noSource(answer.Err, hintFFmpeg)
 		default:
-			return tool{}, fault.New(fault.NoSource, "", "%s does not say what it can do (%s)", path, answer.Kind).WithHint(hintFFmpeg)
+			return tool{}, fault.New(fault.NoSource, "", "%s does not say what it can do (%s)", t.path, answer.Kind).WithHint(hintFFmpeg)
 		}
 	}
 	return t.learn(help, script)
@@ -74,7 +79,7 @@ func (f *FFmpeg) probe(ctx context.Context) (tool, *fault.Error) {
 
 // learn reads the answers.
 func (t tool) learn(help, script supervise.Ending) (tool, *fault.Error) {
-	if found := versionLine.FindSubmatch(bytes.Join([][]byte{help.Stderr, help.Stdout}, nil)); found != nil {
+	if found := versionLine().FindSubmatch(bytes.Join([][]byte{help.Stderr, help.Stdout}, nil)); found != nil {
 		t.version = plain(string(found[1]), 40)
 	}
 	if !bytes.Contains(help.Stdout, []byte("Demuxer rtsp")) {
@@ -82,9 +87,9 @@ func (t tool) learn(help, script supervise.Ending) (tool, *fault.Error) {
 			WithHint("try: %s -h demuxer=rtsp", t.path)
 	}
 	switch {
-	case stimeout.Match(help.Stdout):
+	case stimeout().Match(help.Stdout):
 		t.idle = "stimeout"
-	case microseconds.Match(help.Stdout):
+	case microseconds().Match(help.Stdout):
 		t.idle = "timeout"
 	default:
 		t.notices = append(t.notices, fmt.Sprintf("%s has no time-out for RTSP: a silent camera is left by a signal, without TEARDOWN, and its slot must cool", t))

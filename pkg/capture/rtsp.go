@@ -2,6 +2,7 @@ package capture
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/camwarden/camwarden/pkg/camera"
@@ -20,7 +21,6 @@ import (
 type RTSP struct {
 	slots   slot.Table
 	decoder *decoder
-	program string
 	notices []string
 }
 
@@ -29,16 +29,18 @@ func NewRTSP(program string, picturing Picturing, supervisor *supervise.Supervis
 	if program == "" {
 		program = "ffmpeg"
 	}
-	return &RTSP{slots: slots, program: program, decoder: newDecoder(program, picturing, supervisor, slots.Ledger)}
+	return &RTSP{slots: slots, decoder: newDecoder(program, picturing, supervisor, slots.Ledger)}
 }
 
 // Name is "rtsp".
 func (r *RTSP) Name() string { return "rtsp" }
 
-// Check always passes: without an ffmpeg the source still serves cameras that send JPEG, and a notice says so.
+// Check always passes: without an ffmpeg the source still serves the cameras that send JPEG, and a notice says so.
 func (r *RTSP) Check(context.Context) error {
-	if _, err := supervise.Find(r.program); err != nil {
-		r.notices = []string{"without ffmpeg the source rtsp gives stills only of cameras that send MJPEG: " + err.Error()}
+	found, err := find(r.decoder.program)
+	r.notices = found.notices
+	if err != nil {
+		r.notices = []string{"only cameras that send JPEG can give stills by the source rtsp: " + err.Error()}
 	}
 	return nil
 }
@@ -51,9 +53,6 @@ func (r *RTSP) Construct(context.Context, []camera.Camera) error { return nil }
 
 // Destruct has nothing to take down: no connection outlives its Capture.
 func (r *RTSP) Destruct(context.Context) error { return nil }
-
-// forDecoding is what a visit keeps back of its time for the decode and for hanging up.
-func forDecoding(left time.Duration) time.Duration { return min(left/6, time.Second) }
 
 // Capture fetches one key frame and decodes it. It waits for a slot first; the error is then of class exhausted, busy,
 // cooling or cancelled. The slot is given back before the decode, because the camera has been hung up on by then.
@@ -76,46 +75,83 @@ func (r *RTSP) Capture(ctx context.Context, v Visit) (Still, Report) {
 		return Still{}, Report{Err: fault.From(err, fault.Local, "")}
 	}
 	began := time.Now()
-	frame, err := r.fetch(ctx, v, held, time.Until(deadline))
-	report := Report{Dialled: true}
-	if err != nil {
-		report.Err = clean(fault.From(err, fault.Local, ""), redact.New(v.Password))
+	frame, report := r.fetch(ctx, v, held, time.Until(deadline))
+	if report.Err != nil {
 		return Still{}, report
 	}
 	still := Still{
-		JPEG: frame.Bytes, CapturedAt: frame.CapturedAt, Waited: frame.CapturedAt.Sub(began), Codec: spelling(frame.Codec), KeyFrame: frame.Arriving,
+		JPEG: frame.Bytes, CapturedAt: frame.CapturedAt, Waited: frame.CapturedAt.Sub(began), KeyFrame: frame.Arriving, Codec: spelling(frame.Codec),
 	}
-	decoding := time.Now()
-	if frame.Codec != rtsp.JPEG || r.decoder.picturing.Width > 0 {
-		if still.JPEG, report.Err = r.decoder.decode(ctx, still.Codec, frame.Bytes); report.Err != nil {
-			return Still{}, report
-		}
-	}
-	still.Decode = time.Since(decoding)
-	picture, problem := Validate(still.JPEG, v.Strict)
-	if report.Err = problem; problem != nil {
-		return Still{}, report
-	}
-	still.Width, still.Height = picture.Width, picture.Height
+	report.Err = r.picture(ctx, v, &still)
 	return still, report
 }
 
 // fetch holds the slot exactly as long as the camera may count a connection of ours.
-func (r *RTSP) fetch(ctx context.Context, v Visit, held *ledger.Held, left time.Duration) (frame rtsp.KeyFrame, err error) {
+func (r *RTSP) fetch(ctx context.Context, v Visit, held *ledger.Held, left time.Duration) (frame rtsp.KeyFrame, report Report) {
+	if held.Expired() { // we were stopped for long: others may have the slot by now
+		late := fault.New(fault.Deadline, fault.Connect, "too late to dial").WithHint("was this host asleep, or camwarden stopped?")
+		return frame, Report{Err: withStrike(late, held)}
+	}
+	report.Dialled = true
 	session := rtsp.Session{Opened: true} // what a panic would have to assume
 	defer func() {
-		if settled := settleSession(held, session, v.Camera.SessionTimeout); err == nil && settled != nil {
-			err = settled
+		if err := r.settle(held, session, v.Camera); err != nil && report.Err == nil {
+			report.Err = fault.From(err, fault.Local, "")
 		}
 	}()
-	budget := left - forDecoding(left)
-	ctx, cancel := context.WithTimeout(ctx, budget)
-	defer cancel()
-	frame, session, err = rtsp.Fetch(ctx, rtsp.Target{
+	target := rtsp.Target{
 		Address: v.Camera.Address, Scheme: v.Camera.Scheme, Host: v.Camera.Host, Path: v.Camera.Path,
-		Username: v.Camera.Username, Password: v.Password, Transport: rtsp.Transport(v.Camera.Transport),
-	}, rtsp.Limits{Step: budget, Whole: budget, Goodbye: min(budget/4, rtsp.DefaultGoodbye)}, nil)
-	return frame, err
+		Username: v.Camera.Username, Password: v.Password, Transport: v.Camera.Transport,
+	}
+	_, missing := supervise.Find(r.decoder.program)
+	if missing != nil {
+		target.Codecs = []rtsp.Codec{rtsp.JPEG}
+	}
+	limits := limitsFor(left)
+	var err error
+	frame, session, err = rtsp.Fetch(ctx, target, limits, nil)
+	if err == nil {
+		return frame, report
+	}
+	report.Final = errors.Is(err, rtsp.ErrRedirected)
+	report.Err = fault.From(err, fault.Local, "")
+	switch {
+	case missing != nil && report.Err.Class == fault.NoVideo:
+		report.Err = fault.New(fault.Local, report.Err.Step, "%s sends no JPEG, and nothing else can be decoded: %w", v.Camera.Address, missing).
+			WithHint(hintInstall)
+	case v.Cut != nil && report.Err.Class == fault.Timeout:
+		report.Err = fault.New(fault.Deadline, report.Err.Step, "ended%s: %w", at(report.Err.Step), v.Cut)
+	}
+	report.Err = clean(report.Err, redact.New(v.Password))
+	return frame, report
+}
+
+// limitsFor divides what a visit has left: the most for the key frame; then, should the camera keep us waiting until the
+// last moment, a goodbye and a decode still fit in. The camera alone decides how long it takes for each step.
+func limitsFor(left time.Duration) rtsp.Limits {
+	rest := min(left/4, 1250*time.Millisecond)
+	return rtsp.Limits{Step: left - rest, Whole: left - rest, Goodbye: min(rest*3/4, rtsp.DefaultGoodbye)}
+}
+
+// picture turns the key frame in still.JPEG into a JPEG, where it is none yet or too wide, and fills in the rest.
+func (r *RTSP) picture(ctx context.Context, v Visit, still *Still) *fault.Error {
+	widest := r.decoder.picturing.Width
+	if still.Codec == string(rtsp.JPEG) {
+		picture, err := Validate(still.JPEG, v.Strict)
+		if err != nil || widest <= 0 || picture.Width <= widest {
+			still.Width, still.Height = picture.Width, picture.Height
+			return err
+		}
+	}
+	began := time.Now()
+	var err *fault.Error
+	if still.JPEG, err = r.decoder.decode(ctx, v.Camera.ID, still.Codec, still.JPEG); err != nil {
+		return err
+	}
+	still.Decode = time.Since(began)
+	picture, err := Validate(still.JPEG, v.Strict)
+	still.Width, still.Height = picture.Width, picture.Height
+	return err
 }
 
 // spelling is ffmpeg's name of a codec, which documents use.
@@ -126,10 +162,44 @@ func spelling(codec rtsp.Codec) string {
 	return string(codec)
 }
 
-// settleSession gives the slot back, or lets it cool when the camera may still count the session.
-func settleSession(held *ledger.Held, session rtsp.Session, timeout time.Duration) error {
-	if session.Lingers() {
-		return held.Cool(proc.BootTime() + timeout)
+// settle gives the slot back once the connection has been seen gone, or lets it cool when the camera may still count it.
+func (r *RTSP) settle(held *ledger.Held, session rtsp.Session, cam camera.Camera) error {
+	err := r.gone(cam, session)
+	if err != nil || session.Lingers() {
+		return errors.Join(err, held.Cool(proc.BootTime()+cam.SessionTimeout))
 	}
 	return held.Strike()
+}
+
+// gone looks in the kernel's table for the connection that was just closed. It has left it by then, unless another process
+// holds it too: a child that was forked and has not yet become its program, which one on a file system that hangs never does.
+// A look takes 0.7 ms.
+func (r *RTSP) gone(cam camera.Camera, session rtsp.Session) error {
+	if !session.Local.IsValid() {
+		return nil // there was none
+	}
+	const looks = 7 // 0.6 s in all
+	for look := 1; ; look++ {
+		sockets, err := r.slots.FS.Connections([]uint16{cam.Address.Port()})
+		if err != nil {
+			return fault.New(fault.Local, "", "cannot see whether the connection to %s is gone: %w", cam.Address, err)
+		}
+		if !holds(sockets.Conns, session) {
+			return nil
+		}
+		if look == looks {
+			return fault.New(fault.Local, "", "the connection to %s was closed and is still there: another process holds %s", cam.Address, session.Local).
+				WithHint("see who: ss -tnp src %s", session.Local)
+		}
+		time.Sleep(10 * time.Millisecond << (look - 1))
+	}
+}
+
+func holds(conns []proc.Conn, session rtsp.Session) bool {
+	for _, c := range conns {
+		if c.Local == session.Local && (c.State == proc.Established || c.State == proc.SynSent) {
+			return true
+		}
+	}
+	return false
 }

@@ -16,7 +16,8 @@ type Source interface {
 	// Check says whether the source can work on this host at all, without touching a camera.
 	// The error is a *fault.Error of class no-source or local, or cancelled when ctx ended first.
 	Check(ctx context.Context) error
-	// Notices are sentences for the operator, known after Check: what weakens a promise here. They may be none.
+	// Notices are sentences for the operator, known after Check: what weakens a promise here. They may be none, and a Capture
+	// may add to them.
 	Notices() []string
 	// Construct prepares the source for a round over the cameras; Destruct takes down what it made.
 	Construct(ctx context.Context, cameras []camera.Camera) error
@@ -32,6 +33,7 @@ type Visit struct {
 	Password string        // "": the camera's own secret is revealed
 	Timeout  time.Duration // of all sources together; 0: the camera's own. The deadline of the context counts too
 	Strict   bool          // decode the whole picture, not only its headers
+	Cut      error         // why the deadline of the context comes before the camera's own time-out; nil: it does not
 }
 
 // Still is one picture and where it comes from.

@@ -54,7 +54,7 @@ func setUp(t *testing.T, cameras ...camera.Camera) *bench {
 		},
 		deps: round.Deps{
 			Ledger: book, FS: proc.Default(), Run: book.Run(),
-			Sources: []capture.Source{capture.NewFFmpeg("ffmpeg", supervisor, slot.Table{Ledger: book, FS: proc.Default()})},
+			Sources: []capture.Source{capture.NewFFmpeg("ffmpeg", capture.Picturing{}, supervisor, slot.Table{Ledger: book, FS: proc.Default()})},
 			Lookup:  func(host string) (netip.Addr, error) { return netip.Addr{}, fmt.Errorf("no such host: %s", host) },
 		},
 	}
