@@ -72,7 +72,9 @@ type Visit struct {
 	Source     string            `json:"source"`  // the source that gave the still
 	File       string            `json:"file"`    // where the still was written; empty when it was not
 	CapturedAt *time.Time        `json:"captured_at"`
-	WaitedMS   int64             `json:"waited_ms"`
+	WaitedMS   int64             `json:"waited_ms"`   // from the dial to the key frame's first byte
+	KeyFrameMS int64             `json:"keyframe_ms"` // from there to its last; 0 when the source cannot tell
+	DecodeMS   int64             `json:"decode_ms"`   // from the key frame to the JPEG; 0 likewise, and when there was nothing to decode
 	DurationMS int64             `json:"duration_ms"`
 	Width      int               `json:"width"`
 	Height     int               `json:"height"`

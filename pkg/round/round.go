@@ -5,6 +5,7 @@ import (
 	"context"
 	"log/slog"
 	"net"
+	"slices"
 	"strconv"
 	"time"
 
@@ -27,6 +28,7 @@ type runner struct {
 	report Report
 	cams   []camera.Camera // in the order of this round
 	chain  capture.Chain
+	warned []string // notices of the chain that were passed on
 	tell   func(Event)
 }
 
@@ -72,9 +74,7 @@ func (r *runner) prepare(ctx context.Context) error {
 	if r.chain, err = capture.NewChain(ctx, r.deps.Sources); err != nil {
 		return err
 	}
-	for _, notice := range r.chain.Notices() {
-		r.deps.Log.Warn(notice)
-	}
+	r.warn()
 	for _, cam := range r.cams {
 		if _, err := cam.Password.Reveal(); err != nil {
 			known := fault.From(err, fault.Usage, "")
@@ -87,6 +87,16 @@ func (r *runner) prepare(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// warn passes on the notices of the sources, each once.
+func (r *runner) warn() {
+	for _, notice := range r.chain.Notices() {
+		if !slices.Contains(r.warned, notice) {
+			r.warned = append(r.warned, notice)
+			r.deps.Log.Warn(notice)
+		}
+	}
 }
 
 // round is everything that happens under the round lock. The deferred calls run even when a visit panics in a way
@@ -123,6 +133,7 @@ func (r *runner) construct(ctx context.Context) {
 func (r *runner) destruct(ctx context.Context, stop context.CancelFunc) {
 	time.AfterFunc(cleanUpBound, stop)
 	r.tell(Event{Phase: Destructing, Total: len(r.cams)})
+	r.warn()
 	began := time.Now()
 	for _, source := range r.chain.Sources() {
 		if err := source.Destruct(ctx); err != nil {

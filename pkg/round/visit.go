@@ -113,6 +113,10 @@ func (r *runner) visit(ctx context.Context, i int) (v Visit) {
 		}
 		v.DurationMS = time.Since(began).Milliseconds()
 	}()
+	var cut error
+	if ends, limited := ctx.Deadline(); limited && time.Until(ends) < r.timeout(cam) {
+		cut = errDeadline
+	}
 	ctx, cancel := context.WithTimeout(ctx, r.timeout(cam))
 	defer cancel()
 
@@ -121,7 +125,7 @@ func (r *runner) visit(ctx context.Context, i int) (v Visit) {
 		return failed(cam, err)
 	}
 	r.cams[i] = cam // for the scope of the last look
-	result := r.chain.Visit(ctx, capture.Visit{Camera: cam, Strict: r.plan.Strict, Timeout: r.timeout(cam)})
+	result := r.chain.Visit(ctx, capture.Visit{Camera: cam, Strict: r.plan.Strict, Timeout: r.timeout(cam), Cut: cut})
 	return r.keep(cam, result)
 }
 
@@ -169,7 +173,8 @@ func (r *runner) keep(cam camera.Camera, result capture.Result) Visit {
 	still := result.Still
 	at := still.CapturedAt.UTC().Truncate(time.Millisecond)
 	v.OK, v.Source, v.CapturedAt = true, result.Source, &at
-	v.WaitedMS, v.Width, v.Height, v.Bytes, v.Codec = still.Waited.Milliseconds(), still.Width, still.Height, len(still.JPEG), still.Codec
+	v.WaitedMS, v.KeyFrameMS, v.DecodeMS = still.Waited.Milliseconds(), still.KeyFrame.Milliseconds(), still.Decode.Milliseconds()
+	v.Width, v.Height, v.Bytes, v.Codec = still.Width, still.Height, len(still.JPEG), still.Codec
 	if r.plan.Keeper == nil {
 		return v
 	}
