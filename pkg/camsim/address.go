@@ -26,6 +26,15 @@ func (c *Camera) listen() (*net.TCPListener, error) {
 	return listener, nil
 }
 
+// open opens the camera's address for clients: each is counted, and spoken to over TLS where the camera does.
+func (c *Camera) open() (net.Listener, error) {
+	listener, err := c.listen()
+	if err != nil {
+		return nil, err
+	}
+	return countingListener{Listener: listener, camera: c}, nil
+}
+
 // openRefusing holds an address that nobody listens on: it is bound, so that nobody else takes it,
 // and the kernel answers every SYN by RST.
 func openRefusing(c *Camera) (func(), error) {
@@ -129,7 +138,9 @@ func openRedirecting(c *Camera) (func(), error) {
 		}
 		elsewhere = netip.AddrFrom4(quad)
 	}
-	target, err := Start(Config{Temper: Healthy, Address: netip.AddrPortFrom(elsewhere, 0), Path: c.config.Path})
+	target, err := Start(Config{
+		Temper: Healthy, Address: netip.AddrPortFrom(elsewhere, 0), Path: c.config.Path, Codec: c.config.Codec, Clip: c.config.Clip, TLS: c.config.TLS,
+	})
 	if err != nil {
 		return nil, err
 	}

@@ -34,6 +34,7 @@ func (t *talk) write(raw []byte) error {
 	t.writing.Lock()
 	defer t.writing.Unlock()
 	_ = t.conn.SetWriteDeadline(time.Now().Add(10 * time.Second))
+	defer func() { _ = t.conn.SetWriteDeadline(time.Time{}) }()
 	_, err := t.conn.Write(raw)
 	return err
 }

@@ -4,10 +4,13 @@ package camsim
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"fmt"
 	"net/netip"
 	"net/url"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -21,12 +24,18 @@ type Config struct {
 	Username, Password string // set: every DESCRIBE and SETUP must log in (required for Digest and Basic)
 
 	Delay   time.Duration // what it delays is said by the temper: an answer, the first key frame, the time between two RTCP packets
-	GOP     time.Duration // from key frame to key frame; default 1 s, LongGOP 30 s; at most 60 s
+	GOP     time.Duration // from key frame to key frame; default 1 s, LongGOP 30 s; at most 60 s. Only H264 and H265 know another than their own
 	Slots   int           // sessions at once; 0 is no limit, except for the tempers with slots: 2
 	Full    Full          // what the session after the last slot gets; default RefuseSetup
 	Linger  time.Duration // how long a session that ended without TEARDOWN keeps its slot; LingeringSlots: default 10 s
 	UDP     bool          // the tempers that give a picture also send it over UDP, from a free pair of ports
 	Picture int           // 0 to 3: which of four pictures the camera sees (red, lime, blue, yellow bar on top)
+
+	Codec        Codec // default H264
+	Clip         *Clip // to show instead of the embedded film of the codec: Codec, GOP and Picture are then the clip's
+	Sets         Sets  // where the parameter sets are; default SetsEverywhere
+	JoinAnywhere bool  // the tempers that give a picture have a stream that runs by the camera's clock, and clients join it where it is
+	TLS          bool  // rtsps, with a certificate made at start (RootCAs)
 }
 
 // Full is how a camera with no free slot says so.
@@ -43,6 +52,13 @@ type Camera struct {
 	config Config
 	tally  tally
 	slots  slots
+	film   *film
+
+	secure *tls.Config // nil without TLS
+	roots  *x509.CertPool
+	runs   *timetable // nil where each client has its own beginning
+
+	lastKey atomic.Int64 // when the last key frame had been sent, in Unix nanoseconds
 
 	ctx  context.Context // ends at Close: everything that waits inside a conversation waits for it too
 	stop context.CancelFunc
@@ -59,11 +75,19 @@ func Start(config Config) (*Camera, error) {
 	if !known {
 		return nil, fmt.Errorf("camsim: unknown temper %q", config.Temper)
 	}
-	config, err := row.complete(config)
+	film, err := config.film()
+	if err == nil {
+		config, err = row.complete(config, film)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("camsim: camera %s: %w", config.Name, err)
 	}
-	c := &Camera{config: config}
+	c := &Camera{config: config, film: film}
+	if config.TLS {
+		if c.secure, c.roots, err = certify(config.Address.Addr()); err != nil {
+			return nil, fmt.Errorf("camsim: camera %s: %w", config.Name, err)
+		}
+	}
 	c.slots = slots{limit: config.Slots, linger: config.Linger}
 	c.ctx, c.stop = context.WithCancel(context.Background())
 	c.shutdown, err = row.open(c)
@@ -112,9 +136,16 @@ func (c *Camera) Elsewhere() netip.AddrPort {
 	return c.elsewhere.Address()
 }
 
-// URL returns the rtsp:// URL of the stream, without credentials.
+// URL returns the rtsp:// URL of the stream, rtsps:// with TLS, without credentials.
 func (c *Camera) URL() string {
-	return "rtsp://" + c.config.Address.String() + c.config.Path
+	return c.scheme() + "://" + c.config.Address.String() + c.config.Path
+}
+
+func (c *Camera) scheme() string {
+	if c.config.TLS {
+		return "rtsps"
+	}
+	return "rtsp"
 }
 
 // LoginURL returns the URL with the percent-encoded credentials of the camera in it, if it has any.
@@ -123,7 +154,7 @@ func (c *Camera) LoginURL() string {
 		return c.URL()
 	}
 	user := url.UserPassword(c.config.Username, c.config.Password)
-	return "rtsp://" + user.String() + "@" + c.config.Address.String() + c.config.Path
+	return c.scheme() + "://" + user.String() + "@" + c.config.Address.String() + c.config.Path
 }
 
 // Counts returns what has happened at this camera so far.

@@ -52,6 +52,12 @@ func dial(t *testing.T, camera *camsim.Camera) *client {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return talkOver(t, camera, conn)
+}
+
+// talkOver speaks to a camera over a connection that stands.
+func talkOver(t *testing.T, camera *camsim.Camera, conn net.Conn) *client {
+	t.Helper()
 	t.Cleanup(func() { _ = conn.Close() })
 	return &client{t: t, conn: conn, reader: bufio.NewReader(conn), url: camera.URL()}
 }
@@ -177,11 +183,6 @@ func (c *client) frame() (channel byte, payload []byte, err error) {
 func (c *client) pictures(n int) (types []byte) {
 	c.t.Helper()
 	_ = c.conn.SetReadDeadline(time.Now().Add(2 * patience))
-	note := func(kind byte) {
-		if kind == 1 || kind == 5 {
-			types = append(types, kind)
-		}
-	}
 	for len(types) < n {
 		channel, payload, err := c.frame()
 		if err != nil {
@@ -190,21 +191,30 @@ func (c *client) pictures(n int) (types []byte) {
 		if channel != 0 || len(payload) < 14 {
 			continue
 		}
-		nal := payload[12:] // no CSRCs, no extension
-		switch kind := nal[0] & 0x1f; kind {
-		case 24: // STAP-A
-			for rest := nal[1:]; len(rest) > 2; {
-				size := int(binary.BigEndian.Uint16(rest))
-				note(rest[2] & 0x1f)
-				rest = rest[2+size:]
+		for _, kind := range typesOf(payload[12:]) { // no CSRCs, no extension
+			if kind == 1 || kind == 5 {
+				types = append(types, kind)
 			}
-		case 28: // FU-A
-			if nal[1]&0x80 != 0 {
-				note(nal[1] & 0x1f)
-			}
-		default:
-			note(kind)
 		}
+	}
+	return types
+}
+
+// typesOf returns the types of the H.264 NAL units that begin in a payload.
+func typesOf(nal []byte) (types []byte) {
+	switch kind := nal[0] & 0x1f; kind {
+	case 24: // STAP-A
+		for rest := nal[1:]; len(rest) > 2; {
+			size := int(binary.BigEndian.Uint16(rest))
+			types = append(types, rest[2]&0x1f)
+			rest = rest[2+size:]
+		}
+	case 28: // FU-A
+		if nal[1]&0x80 != 0 {
+			types = append(types, nal[1]&0x1f)
+		}
+	default:
+		types = append(types, kind)
 	}
 	return types
 }

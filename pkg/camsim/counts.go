@@ -1,6 +1,7 @@
 package camsim
 
 import (
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"net"
@@ -97,7 +98,7 @@ func (t *tally) requested(method base.Method) {
 // countingListener counts the connections of a listener, from accept to close.
 type countingListener struct {
 	net.Listener
-	opened, closed func()
+	camera *Camera
 }
 
 // Accept waits for a connection and counts it.
@@ -106,14 +107,17 @@ func (l countingListener) Accept() (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	l.opened()
-	return &countedConn{Conn: conn, closed: l.closed}, nil
+	l.camera.tally.connected()
+	if l.camera.secure != nil {
+		conn = tls.Server(conn, l.camera.secure) // the handshake comes with the first byte read or written
+	}
+	return &countedConn{Conn: conn, camera: l.camera}, nil
 }
 
 type countedConn struct {
 	net.Conn
 	once   sync.Once
-	closed func()
+	camera *Camera
 }
 
 // Write writes, and pretends to when the client has gone: the end of a connection is noticed by reading, so that what
@@ -121,6 +125,9 @@ type countedConn struct {
 // a failed write of media would end the conversation before that TEARDOWN was read.
 func (c *countedConn) Write(raw []byte) (int, error) {
 	n, err := c.Conn.Write(raw)
+	if err == nil {
+		c.camera.sent(raw)
+	}
 	if errors.Is(err, syscall.EPIPE) || errors.Is(err, syscall.ECONNRESET) {
 		return len(raw), nil
 	}
@@ -130,13 +137,21 @@ func (c *countedConn) Write(raw []byte) (int, error) {
 // Close closes the connection and counts that once.
 func (c *countedConn) Close() error {
 	err := c.Conn.Close()
-	c.once.Do(c.closed)
+	c.once.Do(c.camera.tally.disconnected)
 	return err
+}
+
+// raw returns the connection below TLS.
+func (c *countedConn) raw() net.Conn {
+	if secure, ok := c.Conn.(*tls.Conn); ok {
+		return secure.NetConn()
+	}
+	return c.Conn
 }
 
 // abort closes the connection with RST instead of FIN.
 func (c *countedConn) abort() {
-	if tcp, ok := c.Conn.(*net.TCPConn); ok {
+	if tcp, ok := c.raw().(*net.TCPConn); ok {
 		_ = tcp.SetLinger(0)
 	}
 	_ = c.Close()

@@ -76,13 +76,11 @@ func sendGarbage(t *talk) {
 
 // sendHalfAFrame sends the first half of a key frame's packets, then resets the connection.
 func sendHalfAFrame(t *talk) {
-	packets, err := newPacketizer()
+	packets, err := t.c.film.packetizer(t.c.config.Sets)
 	if err != nil {
 		return
 	}
-	film := t.server.film
-	picture := film.moving[t.c.config.Picture]
-	frame := packets.pack(film.accessUnit(picture[0]), 0)
+	frame := packets.pack(t.c.film.loops[t.c.config.Picture][0], 0)
 	for _, packet := range frame[:len(frame)/2] {
 		raw, err := packet.Marshal()
 		if err != nil || t.interleave(t.channel, raw) != nil {
@@ -93,8 +91,11 @@ func sendHalfAFrame(t *talk) {
 }
 
 // pause waits for the camera's Delay; false when the conversation has ended.
-func (t *talk) pause() bool {
-	timer := time.NewTimer(t.c.config.Delay)
+func (t *talk) pause() bool { return t.sleep(t.c.config.Delay) }
+
+// sleep waits; false when the conversation has ended.
+func (t *talk) sleep(d time.Duration) bool {
+	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {
 	case <-timer.C:

@@ -32,22 +32,24 @@ func good(manners manners) opener {
 type goodServer struct {
 	c       *Camera
 	manners manners
-	film    *film
 	sdp     []byte
-	began   time.Time
+	feed    feed
 	server  *gortsplib.Server
 }
 
 func openGood(c *Camera, manners manners) (func(), error) {
-	film, err := loadFilm()
+	sdp, err := c.film.description(c.config.Sets).Marshal()
 	if err != nil {
 		return nil, err
 	}
-	sdp, err := film.description().Marshal()
-	if err != nil {
-		return nil, err
+	wait := time.Duration(0)
+	if manners.late {
+		wait = c.config.Delay
 	}
-	g := &goodServer{c: c, manners: manners, film: film, sdp: sdp, began: time.Now()}
+	g := &goodServer{c: c, manners: manners, sdp: sdp, feed: c.film.newFeed(c.config.Picture, c.config.GOP, wait)}
+	if manners.running || c.config.JoinAnywhere {
+		c.runs = &timetable{feed: g.feed, began: time.Now(), frameTime: c.film.frameTime}
+	}
 	for attempt := 1; ; attempt++ {
 		g.server = g.build()
 		err := g.server.Start()
@@ -67,13 +69,10 @@ func (g *goodServer) build() *gortsplib.Server {
 		Handler:     g,
 		RTSPAddress: c.config.Address.String(),
 		AuthMethods: g.manners.login,
-		Listen: func(string, string) (net.Listener, error) {
-			listener, err := c.listen()
-			if err != nil {
-				return nil, err
-			}
-			return countingListener{listener, c.tally.connected, c.tally.disconnected}, nil
-		},
+		// TLS is ours: where it is the library's, it insists on SRTP.
+		Listen: func(string, string) (net.Listener, error) { return c.open() },
+		// A key frame of 1080p has some 300 packets; what the queue does not hold is lost.
+		WriteQueueSize: 4096,
 	}
 	if c.config.UDP {
 		// RTP on an even port, RTCP on the next (RFC 3550 section 11).
@@ -139,7 +138,7 @@ func (g *goodServer) OnSetup(ctx *gortsplib.ServerHandlerOnSetupCtx) (*base.Resp
 	if known, ok := ctx.Session.UserData().(*goodSession); ok {
 		return &base.Response{StatusCode: base.StatusOK}, known.stream, nil
 	}
-	session := &goodSession{stream: &gortsplib.ServerStream{Server: g.server, Desc: g.film.description()}}
+	session := &goodSession{stream: &gortsplib.ServerStream{Server: g.server, Desc: g.c.film.description(g.c.config.Sets)}}
 	if err := session.stream.Initialize(); err != nil {
 		return &base.Response{StatusCode: base.StatusInternalServerError}, nil, err
 	}
@@ -204,34 +203,3 @@ func (g *goodServer) OnSessionClose(ctx *gortsplib.ServerHandlerOnSessionCloseCt
 
 // OnStreamWriteError keeps the library from logging: a client that hung up is no news here.
 func (g *goodServer) OnStreamWriteError(*gortsplib.ServerHandlerOnStreamWriteErrorCtx) {}
-
-// play sends the video of one session until it ends.
-func (g *goodServer) play(session *goodSession) {
-	var wait time.Duration
-	switch gop := g.c.config.GOP; {
-	case g.manners.late:
-		wait = g.c.config.Delay
-	case g.manners.running:
-		wait = gop - time.Since(g.began)%gop
-	}
-	packets, err := newPacketizer()
-	if err != nil {
-		return
-	}
-	feed := g.film.newFeed(g.c.config.Picture, g.c.config.GOP, wait)
-	media := session.stream.Desc.Medias[0]
-	tick := time.NewTicker(frameTime)
-	defer tick.Stop()
-	for n := 0; ; n++ {
-		for _, packet := range packets.pack(g.film.accessUnit(feed.at(n)), n) {
-			if session.stream.WritePacketRTP(media, packet) != nil {
-				return
-			}
-		}
-		select {
-		case <-tick.C:
-		case <-session.ctx.Done():
-			return
-		}
-	}
-}

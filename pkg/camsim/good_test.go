@@ -1,6 +1,7 @@
 package camsim_test
 
 import (
+	"flag"
 	"fmt"
 	"net/url"
 	"slices"
@@ -12,7 +13,14 @@ import (
 	"github.com/camwarden/camwarden/pkg/camsim"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// TestMain lets more tests run at once than there are processors: they wait, for cameras and for ffmpeg.
+func TestMain(m *testing.M) {
+	flag.Parse()
+	if at := flag.Lookup("test.parallel"); at.Value.String() == at.DefValue {
+		_ = flag.Set("test.parallel", "8")
+	}
+	goleak.VerifyTestMain(m)
+}
 
 func TestAHealthyCameraSendsAKeyFrameFirstAndThenOneASecond(t *testing.T) {
 	t.Parallel()
@@ -180,12 +188,13 @@ func TestASlotLingersAfterAnAbruptEndAndNotAfterTeardown(t *testing.T) {
 	for _, full := range []camsim.Full{camsim.RefuseSetup, camsim.CloseAtPlay} {
 		t.Run(string(full), func(t *testing.T) {
 			t.Parallel()
-			camera := start(t, camsim.Config{Temper: camsim.LingeringSlots, Slots: 1, Linger: linger, Full: full})
-			polite := dial(t, camera)
+			patient := start(t, camsim.Config{Temper: camsim.LingeringSlots, Slots: 1, Linger: 6 * patience, Full: full})
+			polite := dial(t, patient)
 			polite.watch()
 			polite.teardown()
-			eventually(t, camera, "the slot free after TEARDOWN", func(c camsim.Counts) bool { return c.Slots == 0 })
+			eventually(t, patient, "the slot free after TEARDOWN, long before it would be after an abrupt end", func(c camsim.Counts) bool { return c.Slots == 0 })
 
+			camera := start(t, camsim.Config{Temper: camsim.LingeringSlots, Slots: 1, Linger: linger, Full: full})
 			rude := dial(t, camera)
 			rude.watch()
 			_ = rude.conn.Close()

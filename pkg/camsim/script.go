@@ -34,7 +34,6 @@ func scripted(s script) opener {
 type scriptedServer struct {
 	c        *Camera
 	script   script
-	film     *film
 	sdp      []byte
 	listener net.Listener
 
@@ -43,23 +42,15 @@ type scriptedServer struct {
 }
 
 func openScripted(c *Camera, s script) (func(), error) {
-	film, err := loadFilm()
+	sdp, err := c.film.description(c.config.Sets).Marshal()
 	if err != nil {
 		return nil, err
 	}
-	sdp, err := film.description().Marshal()
+	listener, err := c.open()
 	if err != nil {
 		return nil, err
 	}
-	listener, err := c.listen()
-	if err != nil {
-		return nil, err
-	}
-	server := &scriptedServer{
-		c: c, script: s, film: film, sdp: sdp,
-		listener: countingListener{listener, c.tally.connected, c.tally.disconnected},
-		conns:    map[*countedConn]struct{}{},
-	}
+	server := &scriptedServer{c: c, script: s, sdp: sdp, listener: listener, conns: map[*countedConn]struct{}{}}
 	c.wg.Go(server.run)
 	return server.shutdown, nil
 }
@@ -134,6 +125,10 @@ func (s *scriptedServer) talk(client *countedConn) {
 	defer t.end()
 	if s.script.accept != nil {
 		s.script.accept(t, nil)
+	}
+	if t.mute && s.c.secure != nil {
+		_, _ = io.Copy(io.Discard, client.raw()) // not a word: no handshake either
+		return
 	}
 	for !t.over {
 		what, err := t.reader.Read()

@@ -123,6 +123,34 @@ func TestAMuteCameraStillCountsTheTeardownItDoesNotAnswer(t *testing.T) {
 	})
 }
 
+func TestAMuteCameraDoesNotEvenAnswerNonsenseByHangingUp(t *testing.T) {
+	t.Parallel()
+	for temper, step := range map[camsim.Temper]int{camsim.MuteAtConnect: options, camsim.MuteAtOptions: options, camsim.MuteAtDescribe: describe, camsim.GarbageAnswers: options} {
+		t.Run(string(temper), func(t *testing.T) {
+			t.Parallel()
+			camera := start(t, camsim.Config{Temper: temper})
+			client := dial(t, camera)
+			for earlier := range step {
+				if _, err := take(client, earlier, patience); err != nil {
+					t.Fatal(err)
+				}
+			}
+			_, _ = take(client, step, silence)
+			if _, err := client.conn.Write([]byte("\x00\xff no RTSP at all\r\n\r\n\r\n")); err != nil {
+				t.Fatal(err)
+			}
+			if way := client.ending(silence); way != "timeout" {
+				t.Errorf("nonsense ended the connection: %s", way)
+			}
+			if got := camera.Counts().Connections; got != 1 {
+				t.Errorf("%d connections, want 1", got)
+			}
+			_ = client.conn.Close()
+			eventually(t, camera, "nothing open", func(c camsim.Counts) bool { return c.Connections == 0 })
+		})
+	}
+}
+
 func TestSilentAfterPlaySendsNothingAndStillAnswers(t *testing.T) {
 	t.Parallel()
 	camera := start(t, camsim.Config{Temper: camsim.SilentAfterPlay})

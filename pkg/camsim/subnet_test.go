@@ -8,6 +8,7 @@ import (
 	"net/http/httptest"
 	"net/netip"
 	"os"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -38,7 +39,7 @@ func connectionsTo(t *testing.T, address netip.AddrPort) []string {
 func TestEveryTemperHasANameOfItsOwnAndASentence(t *testing.T) {
 	t.Parallel()
 	seen := map[camsim.Temper]bool{}
-	for _, temper := range camsim.Tempers() {
+	for _, temper := range slices.Concat(camsim.Tempers(), camsim.HostileTempers()) {
 		if seen[temper] || temper.Sentence() == "" || strings.ContainsAny(string(temper), " :,/=") {
 			t.Errorf("temper %q: twice, without a sentence, or not fit for a command line", temper)
 		}
@@ -51,7 +52,7 @@ func TestEveryTemperHasANameOfItsOwnAndASentence(t *testing.T) {
 
 func TestCloseEndsEveryTemperWithClientsAndFreesThePort(t *testing.T) {
 	t.Parallel()
-	for _, temper := range camsim.Tempers() {
+	for _, temper := range slices.Concat(camsim.Tempers(), camsim.HostileTempers()) {
 		t.Run(string(temper), func(t *testing.T) {
 			t.Parallel()
 			config := camsim.Config{Temper: temper, Username: "user", Password: "secret", Delay: time.Minute}
@@ -100,7 +101,10 @@ func restart(t *testing.T, config camsim.Config) {
 
 func TestCloseEndsWatchedSessions(t *testing.T) {
 	t.Parallel()
-	for _, temper := range []camsim.Temper{camsim.Healthy, camsim.LongGOP, camsim.SilentAfterPlay, camsim.RTCPOnly, camsim.GarbageMedia} {
+	for _, temper := range []camsim.Temper{
+		camsim.Healthy, camsim.LongGOP, camsim.SilentAfterPlay, camsim.RTCPOnly, camsim.GarbageMedia,
+		camsim.StrayChannels, camsim.TinyFragments, camsim.NestedAggregation, camsim.EndlessKeyFrame, camsim.GapsInKeyFrame,
+	} {
 		t.Run(string(temper), func(t *testing.T) {
 			t.Parallel()
 			camera := start(t, camsim.Config{Temper: temper})

@@ -1,11 +1,6 @@
 package camsim
 
 import (
-	"cmp"
-	"errors"
-	"fmt"
-	"net/netip"
-	"strings"
 	"time"
 
 	"github.com/bluenviron/gortsplib/v5/pkg/auth"
@@ -55,6 +50,7 @@ type behaviour struct {
 	open     opener
 	defaults Config // Delay, GOP, Slots and Linger where the configuration leaves them zero
 	login    bool   // makes no sense without credentials
+	units    bool   // makes no sense without NAL units
 }
 
 // opener takes the address of a camera, settles it and lets clients in. It returns what ends all that;
@@ -99,9 +95,14 @@ func behaviours() []behaviour {
 	}
 }
 
-// Tempers returns every temper, healthy ones first.
-func Tempers() []Temper {
-	table := behaviours()
+// Tempers returns every ordinary temper, healthy ones first. HostileTempers returns the others.
+func Tempers() []Temper { return namesOf(behaviours()) }
+
+// HostileTempers returns the tempers of cameras that mean harm: they give what has no end or no sense, as fast as a
+// LAN can carry it, for as long as the client stays.
+func HostileTempers() []Temper { return namesOf(hostilities()) }
+
+func namesOf(table []behaviour) []Temper {
 	tempers := make([]Temper, 0, len(table))
 	for _, row := range table {
 		tempers = append(tempers, row.temper)
@@ -116,46 +117,10 @@ func (t Temper) Sentence() string {
 }
 
 func behaviourOf(temper Temper) (behaviour, bool) {
-	for _, row := range behaviours() {
+	for _, row := range append(behaviours(), hostilities()...) {
 		if row.temper == temper {
 			return row, true
 		}
 	}
 	return behaviour{}, false
-}
-
-// complete fills in the defaults of a configuration and refuses what cannot work.
-func (b behaviour) complete(config Config) (Config, error) {
-	config.Path = cmp.Or(config.Path, "/stream1")
-	config.GOP = cmp.Or(config.GOP, b.defaults.GOP, time.Second)
-	config.Delay = cmp.Or(config.Delay, b.defaults.Delay)
-	config.Slots = cmp.Or(config.Slots, b.defaults.Slots)
-	config.Linger = cmp.Or(config.Linger, b.defaults.Linger)
-	config.Full = cmp.Or(config.Full, RefuseSetup)
-	if !config.Address.Addr().IsValid() {
-		port := cmp.Or(config.Address.Port(), DefaultPort)
-		config.Address = netip.AddrPortFrom(DrawSubnet().Addr().Next(), port)
-	}
-	return config, b.check(config)
-}
-
-// check refuses a complete configuration that cannot work.
-func (b behaviour) check(config Config) error {
-	switch {
-	case !strings.HasPrefix(config.Path, "/"):
-		return fmt.Errorf("path %q does not begin with a slash", config.Path)
-	case config.GOP < frameTime || config.GOP > time.Minute:
-		return fmt.Errorf("gop %s is not between %s and 1m", config.GOP, frameTime)
-	case config.Picture < 0 || config.Picture >= pictures:
-		return fmt.Errorf("picture %d is not between 0 and %d", config.Picture, pictures-1)
-	case config.Full != RefuseSetup && config.Full != CloseAtPlay:
-		return fmt.Errorf("full %q is neither %q nor %q", config.Full, RefuseSetup, CloseAtPlay)
-	case config.Slots < 0 || config.Delay < 0 || config.Linger < 0:
-		return errors.New("a negative option")
-	case b.login && config.Username == "":
-		return fmt.Errorf("temper %s needs a user name", b.temper)
-	case !config.Address.Addr().IsLoopback():
-		return fmt.Errorf("%s is not a loopback address: simulated cameras stay on this host", config.Address.Addr())
-	}
-	return nil
 }
