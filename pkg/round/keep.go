@@ -3,6 +3,7 @@ package round
 import (
 	"crypto/rand"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -120,19 +121,50 @@ func (m *Memory) Keep(_ camera.Camera, still capture.Still) (string, error) {
 	return "", nil
 }
 
-// place writes data under a name of its own beside path and renames it into place, so that a reader never sees half a
-// picture and a full disk leaves nothing behind. Flags are those of renameat2(2).
+// place makes data appear under path in one step, so that a reader never sees half a picture and a full disk leaves
+// nothing behind. Flags are those of renameat2(2).
 func place(path string, data []byte, flags uint) error {
+	err := placeNameless(path, data, flags)
+	if err == nil || errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	return placeNamed(path, data, flags) // its error is the one to tell: not every file system knows nameless files (NFS)
+}
+
+// placeNameless gives the file a name only when it is whole. Should we be killed before, the kernel takes it away with
+// us (open(2), O_TMPFILE); a temporary name would stay in the folder for good.
+func placeNameless(path string, data []byte, flags uint) error {
+	file, err := os.OpenFile(filepath.Dir(path), os.O_WRONLY|unix.O_TMPFILE, 0o666)
+	if err != nil {
+		return err
+	}
+	defer file.Close() // what can go wrong has shown itself in fill
+	if err := fill(file, data); err != nil {
+		return err
+	}
+	whole := fmt.Sprintf("/proc/self/fd/%d", file.Fd())
+	if flags == unix.RENAME_NOREPLACE {
+		return unix.Linkat(unix.AT_FDCWD, whole, unix.AT_FDCWD, path, unix.AT_SYMLINK_FOLLOW)
+	}
+	tmp := temporary(filepath.Dir(path)) // link(2) does not replace
+	if err := unix.Linkat(unix.AT_FDCWD, whole, unix.AT_FDCWD, tmp, unix.AT_SYMLINK_FOLLOW); err != nil {
+		return err
+	}
+	err = rename(tmp, path, flags)
+	if err != nil {
+		_ = os.Remove(tmp)
+	}
+	return err
+}
+
+// placeNamed writes data under a name of its own beside path and renames it into place.
+func placeNamed(path string, data []byte, flags uint) error {
 	// Not os.CreateTemp: its mode is 0600 whatever the umask, and pictures are for others to read where the umask lets them.
 	tmp, err := os.OpenFile(temporary(filepath.Dir(path)), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
 	if err != nil {
 		return err
 	}
-	_, err = tmp.Write(data)
-	if err == nil {
-		err = tmp.Sync() // else a power cut after the rename could leave an empty picture under its final name
-	}
-	err = errors.Join(err, tmp.Close())
+	err = errors.Join(fill(tmp, data), tmp.Close())
 	if err == nil {
 		err = rename(tmp.Name(), path, flags)
 	}
@@ -140,6 +172,15 @@ func place(path string, data []byte, flags uint) error {
 		_ = os.Remove(tmp.Name())
 	}
 	return err
+}
+
+// fill writes the whole file to the disk: without that a power cut after the rename could leave an empty picture
+// under its final name.
+func fill(file *os.File, data []byte) error {
+	if _, err := file.Write(data); err != nil {
+		return err
+	}
+	return file.Sync()
 }
 
 // temporary is a name in dir that no other run, and no other visit of this one, uses.
