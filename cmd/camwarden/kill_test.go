@@ -1,9 +1,11 @@
 package main
 
 import (
+	"bytes"
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -190,6 +192,47 @@ func none(what string, lists ...[]string) error {
 		return fmt.Errorf("%s: %s", what, strings.Join(all, ", "))
 	}
 	return nil
+}
+
+// A picture is there whole or not at all, also in the folder's hidden corners, where nobody would ever clear it away.
+func TestARoundKilledWhileItWritesLeavesNoHalfAPicture(t *testing.T) {
+	t.Parallel()
+	random := drawn(t)
+	s := newSite(t, []camsim.Config{{Temper: camsim.Healthy}, {Temper: camsim.Healthy, Name: "yard"}})
+	whole := 0
+	for range 10 {
+		out, folders := s.path("out"), func() []string { found, _ := filepath.Glob(s.path("out", "*")); return found }
+		check(t, os.RemoveAll(out))
+		r := s.start(s.round("office", "-d", out)...)
+		for end := time.Now().Add(within); len(folders()) == 0 && time.Now().Before(end); { // made just before the picture
+			<-time.After(50 * time.Microsecond)
+		}
+		<-time.After(time.Duration(random.Int64N(int64(3 * time.Millisecond))))
+		check(t, r.cmd.Process.Kill())
+		r.end()
+		for _, folder := range folders() {
+			entries, err := os.ReadDir(folder)
+			check(t, err)
+			for _, entry := range entries {
+				if !entry.Type().IsRegular() {
+					continue // latest.jpg is a link
+				}
+				jpeg, err := os.ReadFile(filepath.Join(folder, entry.Name()))
+				check(t, err)
+				if !strings.HasSuffix(entry.Name(), ".jpg") || !isWhole(jpeg) {
+					t.Errorf("%s/%s was left, of %d bytes", filepath.Base(folder), entry.Name(), len(jpeg))
+				}
+				whole++
+			}
+		}
+		s.deserted(r)
+	}
+	s.clean(s.start(s.round("office")...), 0)
+	t.Logf("%d whole pictures of killed rounds", whole)
+}
+
+func isWhole(jpeg []byte) bool {
+	return bytes.HasPrefix(jpeg, []byte("\xff\xd8")) && bytes.HasSuffix(jpeg, []byte("\xff\xd9"))
 }
 
 // forks is an ffmpeg that is a wrapper: what it starts is not killed by the kernel when camwarden is.
