@@ -31,12 +31,19 @@ func TestBenchmarks(t *testing.T) {
 	page := newBenchPage()
 	for _, m := range []struct {
 		name    string
-		measure func(*testing.T) figure
+		measure func(t *testing.T, source string) figure
+		source  string
 	}{
-		{"supervised", supervisedOverPlain}, {"mute", roundWithMute}, {"start", startOverEmpty}, {"memory", memoryOfManyCameras}, {"growth", growth},
+		{"supervised", supervisedOverPlain, ""},
+		{"start", startOverEmpty, ""},
+		{"mute by ffmpeg", roundWithMute, "ffmpeg"},
+		{"mute by rtsp", roundWithMute, "rtsp"},
+		{"memory by ffmpeg", memoryOfManyCameras, "ffmpeg"},
+		{"memory by rtsp", memoryOfManyCameras, "rtsp"},
+		{"growth", growth, "ffmpeg"},
 	} {
 		t.Run(m.name, func(t *testing.T) {
-			f := m.measure(t)
+			f := m.measure(t, m.source)
 			t.Logf("%s: %s, promised %s\n%s", f.what, f.measured, f.promise, strings.Join(f.notes, "\n"))
 			if !f.reached {
 				t.Errorf("%s: %s, promised %s", f.what, f.measured, f.promise)
@@ -64,7 +71,7 @@ func median(all []time.Duration) time.Duration {
 }
 
 // supervisedOverPlain compares all that is done for one child (lease, start, end, look, strike) with os/exec capturing both streams.
-func supervisedOverPlain(t *testing.T) figure {
+func supervisedOverPlain(t *testing.T, _ string) figure {
 	const times = 2000
 	dir, err := os.MkdirTemp("/dev/shm", "camwarden-bench") // what /run is: a tmpfs
 	check(t, err)
@@ -103,7 +110,7 @@ func supervisedOverPlain(t *testing.T) figure {
 
 // roundWithMute compares a round of which a quarter hangs with what it cannot take less than: the same round without
 // those, and their time-outs where as many hang at once as there are visits at once.
-func roundWithMute(t *testing.T) figure {
+func roundWithMute(t *testing.T, source string) figure {
 	const times, healthy, mute, jobs, timeout = 5, 24, 8, 16, 3 * time.Second
 	w := newWorkshop(t)
 	var mixed []string
@@ -117,7 +124,7 @@ func roundWithMute(t *testing.T) figure {
 	camwarden, with, without := w.build("."), w.cameras(strings.Join(mixed, ",")), w.cameras(fmt.Sprintf("cam*%d=healthy", healthy))
 	turn := func(config string, healthy, mute int) time.Duration {
 		cmd := w.command(camwarden, "round", "all", "-c", config, "--state-dir", w.path("state-"+filepath.Base(config)),
-			"--source", "ffmpeg", "-j", fmt.Sprint(jobs), "--timeout", timeout.String(), "-o", "json", "--log-level", "error")
+			"--source", source, "-j", fmt.Sprint(jobs), "--timeout", timeout.String(), "-o", "json", "--log-level", "error")
 		began := time.Now()
 		out, _ := cmd.Output() // its code is 1 when a camera hangs; the document tells more
 		took := time.Since(began)
@@ -133,14 +140,14 @@ func roundWithMute(t *testing.T) figure {
 		long, short = append(long, turn(with, healthy, mute)), append(short, turn(without, healthy, 0))
 	}
 	least := timeout*((mute+jobs-1)/jobs) + median(short)
-	return ratio(fmt.Sprintf("a round of %d cameras of which %d are mute, `-j %d --timeout %s` / (time-out × ⌈mute/jobs⌉ + the round without the mute ones)", healthy+mute, mute, jobs, timeout),
+	return ratio(fmt.Sprintf("a round of %d cameras of which %d are mute, `-j %d --timeout %s` / (time-out × ⌈mute/jobs⌉ + the round without the mute ones), source %s", healthy+mute, mute, jobs, timeout, source),
 		float64(median(long))/float64(least), 1.15,
-		fmt.Sprintf("%d of each in turns, the whole program with source ffmpeg; medians %.2f s with the mute ones and %.2f s without, so %.2f s / (%.0f s + %.2f s).",
+		fmt.Sprintf("%d of each in turns, the whole program; medians %.2f s with the mute ones and %.2f s without, so %.2f s / (%.0f s + %.2f s).",
 			times, median(long).Seconds(), median(short).Seconds(), median(long).Seconds(), timeout.Seconds(), median(short).Seconds()))
 }
 
 // startOverEmpty compares the start of camwarden with that of a program which has nothing but cobra.
-func startOverEmpty(t *testing.T) figure {
+func startOverEmpty(t *testing.T, _ string) figure {
 	const times = 200
 	w := newWorkshop(t)
 	programs := []string{w.build("testdata/emptycobra"), w.build(".")}
@@ -165,11 +172,11 @@ func ms(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
 
 // memoryOfManyCameras reads how much memory a round ever held, at the moment when all is done but the document's last bytes:
 // nobody has taken these from the pipe yet, so the process still is there to be asked.
-func memoryOfManyCameras(t *testing.T) figure {
+func memoryOfManyCameras(t *testing.T, source string) figure {
 	const cameras, most = 250, 64
 	w := newWorkshop(t)
 	cmd := w.command(w.build("."), "round", "all", "-c", w.cameras(fmt.Sprintf("cam*%d=healthy", cameras)), "--state-dir", w.path("state"),
-		"-d", w.path("out"), "--source", "ffmpeg", "-j", "8", "--timeout", "30s", "-o", "json")
+		"-d", w.path("out"), "--source", source, "-j", "8", "--timeout", "30s", "-o", "json")
 	cmd.Stderr = os.Stderr
 	stdout, err := cmd.StdoutPipe()
 	check(t, err)
@@ -201,15 +208,15 @@ func memoryOfManyCameras(t *testing.T) figure {
 	}
 	mebibytes := kilobytes / 1024
 	return figure{
-		fmt.Sprintf("own memory of a round of %d healthy cameras, children not counted", cameras), fmt.Sprintf("%.1f MiB", mebibytes),
+		fmt.Sprintf("own memory of a round of %d healthy cameras, children not counted, source %s", cameras, source), fmt.Sprintf("%.1f MiB", mebibytes),
 		fmt.Sprintf("at most %d MiB", most), mebibytes > 0 && mebibytes <= most,
-		[]string{fmt.Sprintf("VmHWM of the process after its last look; `-j 8`, pictures kept, source ffmpeg; the round took %.1f s.", took.Seconds())},
+		[]string{fmt.Sprintf("VmHWM of the process after its last look; `-j 8`, pictures kept; the round took %.1f s.", took.Seconds())},
 	}
 }
 
 // growth is the soak of growth_test.go as a figure.
-func growth(t *testing.T) figure {
-	first, last := rounds(t, newWorkshop(t), "20", "200")
+func growth(t *testing.T, source string) figure {
+	first, last := rounds(t, newWorkshop(t), source, "20", "200")
 	mustNotGrow(t, first, last)
 	line := func(h held) string {
 		return fmt.Sprintf("after %d rounds: %d goroutines, %d threads, %d open files, %d files of the ledger, heap %d KiB, resident %.1f MiB",

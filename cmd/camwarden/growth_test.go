@@ -23,14 +23,19 @@ func TestSoakTwoHundredRoundsHoldNoMoreThanTwenty(t *testing.T) {
 		t.Skip("make soak")
 	}
 	t.Parallel()
-	first, last := rounds(t, newWorkshop(t), "20", "200")
-	mustNotGrow(t, first, last)
+	for _, source := range []string{"ffmpeg", "rtsp"} {
+		t.Run(source, func(t *testing.T) {
+			t.Parallel()
+			first, last := rounds(t, newWorkshop(t), source, "20", "200")
+			mustNotGrow(t, first, last)
+		})
+	}
 }
 
 // TestFifteenRoundsHoldNoMoreThanFive is the same for those who have no time.
 func TestFifteenRoundsHoldNoMoreThanFive(t *testing.T) {
 	t.Parallel()
-	first, last := rounds(t, newWorkshop(t), "5", "15")
+	first, last := rounds(t, newWorkshop(t), "ffmpeg", "5", "15")
 	mustNotGrow(t, first, last)
 }
 
@@ -60,11 +65,11 @@ func mustNotGrow(t *testing.T, first, last held) {
 }
 
 // rounds makes rounds of eight cameras in one process and returns what it held after the first and the last number of them.
-func rounds(t *testing.T, w *workshop, few, many string) (first, last held) {
+func rounds(t *testing.T, w *workshop, source, few, many string) (first, last held) {
 	t.Helper()
 	config := w.cameras("gate*5=healthy,locked=digest:viewer:secret,shut=refuses,hung=mute")
 	cmd := w.command(w.build("testdata/manyrounds"), w.path("state"), few+","+many,
-		"round", "all", "-c", config, "--source", "ffmpeg", "-j", "8", "--timeout", "2s", "--log-level", "error")
+		"round", "all", "-c", config, "--source", source, "-j", "8", "--timeout", "2s", "--log-level", "error")
 	cmd.Stderr = os.Stderr
 	began := time.Now()
 	out, err := cmd.Output()
