@@ -114,7 +114,7 @@ func (d *decoder) args(codec string) []string {
 }
 
 func (d *decoder) late(ctx context.Context, message string) *fault.Error {
-	if ctx.Err() == context.Canceled { //nolint:errorlint // Err returns these two values themselves
+	if ctx.Err() == context.Canceled { // Err returns these two values themselves
 		return fault.New(fault.Cancelled, fault.Decoding, "cancelled before the picture was decoded")
 	}
 	return fault.New(fault.Timeout, fault.Decoding, "%s", message).WithHint("visit fewer at once with -j, or raise the timeout")
@@ -142,7 +142,7 @@ func (d *decoder) verdict(ctx context.Context, ending supervise.Ending) *fault.E
 	case ending.Code != 0 || len(ending.Stdout) == 0:
 		return fault.New(fault.Decode, fault.Decoding, "the key frame could not be decoded: %s", said.complaint()).WithHint(hintFlaky)
 	case corrupt().MatchString(said.text): // at exit 0: ffmpeg paints over what is missing
-		return fault.New(fault.Decode, fault.Decoding, "the key frame was damaged: %s", said.complaint()).WithHint(hintFlaky)
+		return fault.New(fault.Decode, fault.Decoding, "the key frame was damaged").WithHint(hintFlaky)
 	}
 	return nil
 }

@@ -71,6 +71,14 @@ func standIn(behaviour string, args []string) int {
 		os.Stdout.Write(bytes.Repeat(picture, 2))
 	case "hole":
 		os.Stdout.Write(append(picture[:len(picture)/2], 0xff, 0xd9))
+	case "naps":
+		began := time.Now()
+		time.Sleep(200 * time.Millisecond)
+		times := fmt.Sprint(began.UnixNano(), " ", time.Now().UnixNano())
+		if err := os.WriteFile(fmt.Sprintf("%s.%d.nap", os.Args[0], os.Getpid()), []byte(times), 0o600); err != nil {
+			return 99
+		}
+		os.Stdout.Write(picture)
 	case "empty":
 	case "corrupt":
 		fmt.Fprintln(os.Stderr, "Input #0, concat, from 'pipe:0':\npipe:0: corrupt decoded frame in stream 0")
