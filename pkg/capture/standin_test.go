@@ -20,6 +20,10 @@ func TestMain(m *testing.M) {
 	if behaviour, ok := strings.CutPrefix(filepath.Base(os.Args[0]), "ffmpeg-"); ok {
 		os.Exit(standIn(behaviour, os.Args[1:]))
 	}
+	if address := os.Getenv(visitFor); address != "" {
+		fmt.Fprintln(os.Stderr, visitUntilKilled(address, os.Args[1]))
+		os.Exit(1)
+	}
 	os.Exit(m.Run())
 }
 
