@@ -173,7 +173,7 @@ func (o options) plan() (netip.Prefix, []camsim.Config, error) {
 			return prefix, nil, fmt.Errorf("two cameras are called %q", configs[i].Name)
 		}
 		names[configs[i].Name] = true
-		configs[i].Address = netip.AddrPortFrom(netip.Addr{}, uint16(o.port)) //nolint:gosec // parse has seen to the range
+		configs[i].Address = netip.AddrPortFrom(netip.Addr{}, uint16(o.port)) // parse has seen to the range
 	}
 	return prefix, configs, nil
 }

@@ -49,7 +49,7 @@ func write(t *testing.T, mode os.FileMode, content string) string {
 
 func TestAPasswordFileHoldsOneLineThatOthersCannotRead(t *testing.T) {
 	t.Parallel()
-	for content, want := range map[string]string{"hunter2": "hunter2", "hunter2\n": "hunter2", "hunter2\r\n": "hunter2", " a b ": " a b "} {
+	for content, want := range map[string]string{"hunter2": "hunter2", "hunter2\n": "hunter2", "hunter2\r\n": "hunter2", " a b ": " a b "} { //nolint:gocritic // the blanks are the case
 		if got, err := (camera.Secret{File: write(t, 0o600, content)}).Reveal(); got != want || err != nil {
 			t.Errorf("%q: %q, %v", content, got, err)
 		}
@@ -106,7 +106,7 @@ func TestSecretsOfAServiceManagerAreAcceptedWithANotice(t *testing.T) {
 	dir := t.TempDir()
 	t.Setenv("CREDENTIALS_DIRECTORY", dir)
 	path := filepath.Join(dir, "gate")
-	if err := os.WriteFile(path, []byte("hunter2\n"), 0o644); err != nil { //nolint:gosec // that is the point
+	if err := os.WriteFile(path, []byte("hunter2\n"), 0o644); err != nil { // that is the point
 		t.Fatal(err)
 	}
 	for _, s := range []camera.Secret{{Systemd: "gate"}, {File: path}} {
@@ -149,10 +149,10 @@ func TestAnOrdinaryUserIsToldWhoMayNotRead(t *testing.T) {
 	}
 	defer os.RemoveAll(dir)
 	program := filepath.Join(dir, "test")
-	if err := os.Chmod(dir, 0o755); err != nil { //nolint:gosec // nobody must get in
+	if err := os.Chmod(dir, 0o755); err != nil { // nobody must get in
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(program, binary, 0o755); err != nil { //nolint:gosec // and run it
+	if err := os.WriteFile(program, binary, 0o755); err != nil { // and run it
 		t.Fatal(err)
 	}
 	secret := filepath.Join(dir, "pw")

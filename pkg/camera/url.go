@@ -133,7 +133,10 @@ func read(rest string, at int) (reading, string) {
 	if i := strings.IndexAny(hostPort, "/?#"); i >= 0 {
 		hostPort, r.path = hostPort[:i], hostPort[i:]
 	}
-	host, port, hasPort := hostPort, "", false
+	var (
+		host, port string
+		hasPort    bool
+	)
 	if inner, ok := strings.CutPrefix(hostPort, "["); ok {
 		var after string
 		if host, after, ok = strings.Cut(inner, "]"); !ok {

@@ -62,7 +62,7 @@ func (t *talk) outlet(channel int) *outlet {
 func (o *outlet) packet(to []byte, marker bool, payload []byte) []byte {
 	const rtpHeader = 12
 	to = append(to, '$', byte(o.channel))
-	to = binary.BigEndian.AppendUint16(to, uint16(rtpHeader+len(payload))) //nolint:gosec // payloads are made here, and small
+	to = binary.BigEndian.AppendUint16(to, uint16(rtpHeader+len(payload))) // payloads are made here, and small
 	kind := o.payload
 	if marker {
 		kind |= 0x80
@@ -83,7 +83,7 @@ func (o *outlet) frames(to []byte, packets []*rtp.Packet) []byte {
 			continue // packets of our own making marshal
 		}
 		to = append(to, '$', byte(o.channel))
-		to = binary.BigEndian.AppendUint16(to, uint16(len(raw))) //nolint:gosec // as the packetizer made it
+		to = binary.BigEndian.AppendUint16(to, uint16(len(raw))) // as the packetizer made it
 		to = append(to, raw...)
 	}
 	return to
@@ -130,7 +130,7 @@ func (f *film) nested(to []byte) []byte {
 	step := len(header) + 2
 	for size := mostOfPacket / step * step; size > 0; size -= step {
 		to = append(to, header...)
-		to = binary.BigEndian.AppendUint16(to, uint16(size-step+len(inner))) //nolint:gosec // less than a packet
+		to = binary.BigEndian.AppendUint16(to, uint16(size-step+len(inner))) // less than a packet
 	}
 	return append(to, inner...)
 }
@@ -215,7 +215,7 @@ func loseMiddle(packets []*rtp.Packet, key bool, _ int) []*rtp.Packet {
 // jump gives each picture a time stamp far from that of the one before.
 func jump(packets []*rtp.Packet, _ bool, n int) []*rtp.Packet {
 	for _, packet := range packets {
-		packet.Timestamp = uint32(n*n) * 0x1234567 //nolint:gosec // it is meant to wrap
+		packet.Timestamp = uint32(n*n) * 0x1234567 // it is meant to wrap
 	}
 	return packets
 }
@@ -223,7 +223,7 @@ func jump(packets []*rtp.Packet, _ bool, n int) []*rtp.Packet {
 // tear gives each packet a time stamp of its own.
 func tear(packets []*rtp.Packet, _ bool, n int) []*rtp.Packet {
 	for i, packet := range packets {
-		packet.Timestamp += uint32(n+i*i) * 9001 //nolint:gosec // it is meant to wrap
+		packet.Timestamp += uint32(n+i*i) * 9001 // it is meant to wrap
 	}
 	return packets
 }

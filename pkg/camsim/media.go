@@ -54,7 +54,7 @@ type packetizer struct {
 }
 
 func (f *film) packetizer(sets Sets) (*packetizer, error) {
-	p := &packetizer{step: uint32(clockRate * f.frameTime / time.Second)} //nolint:gosec // a picture takes at most a second
+	p := &packetizer{step: uint32(clockRate * f.frameTime / time.Second)} // a picture takes at most a second
 	if sets != SetsInSDP {
 		p.sets = f.sets
 	}
@@ -90,7 +90,7 @@ func (p *packetizer) pack(frame frame, n int) []*rtp.Packet {
 		return nil // only an empty unit fails, and no film has one
 	}
 	for _, packet := range packets {
-		packet.Timestamp = clockRate + uint32(n+frame.shift)*p.step //nolint:gosec // it is meant to wrap (RFC 3550 section 5.1)
+		packet.Timestamp = clockRate + uint32(n+frame.shift)*p.step // it is meant to wrap (RFC 3550 section 5.1)
 	}
 	return packets
 }

@@ -87,7 +87,7 @@ func (c *cursor) bits(n int) int {
 	}
 	var value uint64
 	value, c.err = bits.ReadBits(c.raw, &c.at, n)
-	return int(value) //nolint:gosec // at most 16 bits are ever read
+	return int(value) // at most 16 bits are ever read
 }
 
 func (c *cursor) golomb() {

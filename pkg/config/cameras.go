@@ -60,7 +60,7 @@ func (l *loader) transport(n *node, into *camera.Transport) {
 func (l *loader) port(n *node, into *uint16) {
 	port := int(*into)
 	if l.number(n, 1, 65535, &port) {
-		*into = uint16(port) //nolint:gosec // number has checked the range
+		*into = uint16(port) // number has checked the range
 	}
 }
 

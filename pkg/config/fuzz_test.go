@@ -20,11 +20,12 @@ const marker = "Zq7vXw9k"
 // entrusted counts how often the marker stands where a password belongs: below such a key, or as user-info of a URL.
 func entrusted(n *yaml.Node) (count int) {
 	for i, child := range n.Content {
-		if n.Kind == yaml.MappingNode && i%2 == 1 && n.Content[i-1].Value == "password" && child.Kind == yaml.ScalarNode {
+		switch {
+		case n.Kind == yaml.MappingNode && i%2 == 1 && n.Content[i-1].Value == "password" && child.Kind == yaml.ScalarNode:
 			count += strings.Count(child.Value, marker)
-		} else if child.Kind == yaml.ScalarNode && userInfo.MatchString(child.Value) {
+		case child.Kind == yaml.ScalarNode && userInfo.MatchString(child.Value):
 			count++
-		} else {
+		default:
 			count += entrusted(child)
 		}
 	}
@@ -51,7 +52,7 @@ func FuzzLoad(f *testing.F) {
 			t.Fatal(err)
 		}
 		c, err := config.Load(path, noEnv)
-		said := ""
+		var said string
 		if err == nil {
 			said = tell(t, c)
 		} else {

@@ -113,7 +113,8 @@ func safe(dir string, uid int, mask fs.FileMode) error {
 		return fault.New(fault.Local, "", "%s is in the way: it is not a folder", dir).
 			WithHint("move it away (mv %s %s.old), or choose another place with --state-dir", dir, dir)
 	}
-	if owner := info.Sys().(*syscall.Stat_t).Uid; int(owner) != uid {
+	if stat, known := info.Sys().(*syscall.Stat_t); known && int(stat.Uid) != uid {
+		owner := stat.Uid
 		return fault.New(fault.Local, "", "%s belongs to user %d, and this is user %d: not used for leases and locks", dir, owner, uid).
 			WithHint("run as user %d, or choose another place with --state-dir", owner)
 	}
@@ -130,7 +131,7 @@ func local(dir string) error {
 	if err := unix.Statfs(dir, &st); err != nil {
 		return trouble("look at the file system of", dir, err)
 	}
-	if name := remote(int64(st.Type)); name != "" {
+	if name := remote(st.Type); name != "" {
 		return fault.New(fault.Local, "", "%s is on %s: locks there may hang or get lost", dir, name).
 			WithHint("choose a place on a local file system with --state-dir, best on a tmpfs such as /run")
 	}

@@ -79,13 +79,13 @@ func parse(id string, content []byte) (Lease, error) {
 		if len(content) == 0 {
 			return Lease{}, errors.New("empty")
 		}
-		return Lease{}, fmt.Errorf("not a lease: %v", err)
+		return Lease{}, fmt.Errorf("not a lease: %w", err)
 	}
 	if head.V > version {
 		return Lease{}, fmt.Errorf("written by a newer camwarden (version %d, this one knows %d)", head.V, version)
 	}
 	if err := json.Unmarshal(content, &l); err != nil {
-		return Lease{}, fmt.Errorf("not a lease: %v", err)
+		return Lease{}, fmt.Errorf("not a lease: %w", err)
 	}
 	switch {
 	case l.V != version:

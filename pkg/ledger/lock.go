@@ -56,7 +56,7 @@ func (l *Ledger) TryLock(name string, limit time.Duration) (*Lock, *Holder, erro
 		}
 	}
 	if err != nil || busy != nil {
-		lock.release()
+		_ = lock.release() // the error that matters is already there
 		return nil, busy, err
 	}
 	return lock, nil, nil

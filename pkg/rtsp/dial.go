@@ -31,7 +31,7 @@ func secure(conn net.Conn, target Target) (net.Conn, error) {
 		config.InsecureSkipVerify = true // see Target.RootCAs
 	}
 	client := tls.Client(conn, config)
-	return client, client.Handshake()
+	return client, client.Handshake() //nolint:noctx // the deadline of conn bounds it, and cancelling closes conn
 }
 
 // cause is why a conversation ended, where the socket or TLS says so.

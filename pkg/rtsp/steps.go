@@ -32,7 +32,7 @@ func (t *talk) fetch() (KeyFrame, error) {
 	if t.receiver, err = newReceiver(track, t.limits.Picture); err != nil {
 		return KeyFrame{}, err
 	}
-	if err := t.setup(offer, track); err != nil {
+	if err := t.setup(track); err != nil {
 		return KeyFrame{}, err
 	}
 	asked := time.Now()
@@ -108,7 +108,7 @@ func (t *talk) presentation(answer *base.Response, offer offer) string {
 }
 
 // setup opens a session with the one track.
-func (t *talk) setup(offer offer, track track) error {
+func (t *talk) setup(track track) error {
 	url, err := trackURL(t.base, track.control)
 	if err != nil {
 		return t.fault(fault.Protocol, "it names its video track by %q", t.clean(track.control))

@@ -68,9 +68,10 @@ type Count struct {
 func (c Count) Used() int { return c.Own + c.Cooling + c.Foreign }
 
 // Free is how many connections we may still make.
-func (c Count) Free() int { return max(0, c.usable()-c.Used()) }
+func (c Count) Free() int { return max(0, c.usable()-c.Own-c.Cooling) }
 
-func (c Count) usable() int { return c.Limit - c.Reserve }
+// usable is how many of the connections may be ours. What is reserved for others is theirs to use: it takes nothing from us.
+func (c Count) usable() int { return min(c.Limit-c.Reserve, c.Limit-c.Foreign) }
 
 // Count counts the slots of an address. It takes no lock, so the next moment may know better; Take counts under the lock.
 // An error means that something could not be looked at, never that nothing is there.

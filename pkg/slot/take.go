@@ -76,7 +76,7 @@ func (t Table) try(ctx context.Context, request Request, address netip.AddrPort)
 	if lock == nil {
 		return nil, tally{}, ended(ctx, "%s: still waiting to count its connections, which %s does", address, holder)
 	}
-	defer lock.Unlock() // what can fail in it does no harm: closing the file lets go
+	defer func() { _ = lock.Unlock() }() // what can fail in it does no harm: closing the file lets go
 	seen, err := t.count(address, request.Camera.MaxConnections, request.Camera.Reserve)
 	if err != nil || seen.Free() == 0 {
 		return nil, seen, err
@@ -97,7 +97,7 @@ func (t Table) try(ctx context.Context, request Request, address netip.AddrPort)
 
 // hopeless says why waiting that long would not free a slot; nil when it may.
 func (s tally) hopeless(address netip.AddrPort, patience time.Duration) error {
-	if s.Foreign >= s.usable() {
+	if s.usable() <= 0 {
 		return fault.New(fault.Exhausted, "", "%s takes %s, and others have %d: %s",
 			address, s.limit(), s.Foreign, s.names(false)).
 			WithHint("look at them: ss -tnp dst %s; end those that leaked, or raise max_connections if the camera allows more%s", address, s.unhide())
@@ -108,7 +108,7 @@ func (s tally) hopeless(address netip.AddrPort, patience time.Duration) error {
 			still++
 		}
 	}
-	if still > 0 && s.Foreign+still >= s.usable() {
+	if still > 0 && still >= s.usable() {
 		return s.cooling(address)
 	}
 	return nil

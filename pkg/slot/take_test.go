@@ -151,8 +151,8 @@ func TestReservedConnectionsAreNotForUs(t *testing.T) {
 func TestTwoCamerasAtOneAddressShareItsSlots(t *testing.T) {
 	t.Parallel()
 	table, _ := newTable(t)
-	first, second := ask(newSite(t).address, 1), Request{}
-	second = first
+	first := ask(newSite(t).address, 1)
+	second := first
 	second.Camera.ID, second.Camera.Path = "yard", "/channel2"
 	held, err := table.Take(within(t, time.Minute), first)
 	check(t, err)

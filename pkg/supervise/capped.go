@@ -16,8 +16,8 @@ type capped struct {
 	cut  bool
 }
 
-func newCapped(max int64) *capped {
-	return &capped{max: max, over: make(chan struct{})}
+func newCapped(limit int64) *capped {
+	return &capped{max: limit, over: make(chan struct{})}
 }
 
 func (w *capped) Write(p []byte) (int, error) {

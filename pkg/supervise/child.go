@@ -140,7 +140,7 @@ func (c *child) await() {
 // abandon ends and reaps, in its own time, a child that nobody waits for any more.
 func (s *Supervisor) abandon(c *child) {
 	_ = unix.Kill(-c.pid(), unix.SIGKILL)
-	s.reap(c)
+	_ = s.reap(c) // how it ended interests nobody any more
 }
 
 // reap takes note of the child's end: after it the number may be used again.
