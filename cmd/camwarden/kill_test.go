@@ -284,7 +284,7 @@ func TestAfterARoundNoProcessCarriesItsMark(t *testing.T) {
 		t.Run(fmt.Sprint("uid ", uid), func(t *testing.T) {
 			t.Parallel()
 			s := newSite(t, hanging(), asUser(uid), withFFmpeg(strays))
-			r := s.start(s.round("office")...)
+			r := s.start(s.round("office", "--timeout", "5m")...)
 			s.busy(hang)
 			var during []string
 			eventually(t, func() error {
@@ -293,7 +293,8 @@ func TestAfterARoundNoProcessCarriesItsMark(t *testing.T) {
 				}
 				return nil
 			})
-			s.clean(r, 1) // which looks at every process for the mark
+			r.signal(syscall.SIGTERM)
+			s.clean(r, 143) // which looks at every process for the mark
 			t.Logf("%d marked processes during the round, none after", len(during))
 		})
 	}
