@@ -1,0 +1,4 @@
+package go2rtc
+
+// DecodeList is for the fuzz test, which has no time for a server.
+func DecodeList(body []byte) ([]Stream, error) { return decodeList(body, nil) }
