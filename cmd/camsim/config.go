@@ -18,15 +18,15 @@ defaults: {port: {{.Port}}, transport: tcp, max_connections: 2, password_env: ""
 subnets: {sim: [{{quote .Subnet}}]}
 cameras:
 {{- range .Cameras}}
-  - {id: {{quote .Name}}, host: {{quote .Host}}, path: {{quote .Path}}, model: {{quote .Model}}
+  - {id: {{quote .Name}}, {{if .URL}}url: {{quote .URL}}{{else}}host: {{quote .Host}}, path: {{quote .Path}}{{end}}, model: {{quote .Model}}
 {{- if .Slots}}, max_connections: {{.Slots}}{{end}}
 {{- if .Username}}, username: {{quote .Username}}, password_file: {{quote .PasswordFile}}{{end}}}
 {{- end}}
 `
 
 type configCamera struct {
-	Name, Host, Path, Model, Username, PasswordFile string
-	Slots                                           int
+	Name, URL, Host, Path, Model, Username, PasswordFile string // URL only where host and path do not say it all
+	Slots                                                int
 }
 
 // writeConfig writes the configuration to path, and each password into a file of its own beside it (mode 0600).
@@ -45,6 +45,9 @@ func writeConfig(path string, subnet *camsim.Subnet) error {
 		entry := configCamera{
 			Name: c.Name, Host: c.Address.Addr().String(), Path: c.Path, Model: "camsim " + string(c.Temper),
 			Username: c.Username, Slots: c.Slots,
+		}
+		if c.TLS {
+			entry.URL = camera.URL()
 		}
 		if c.Username != "" {
 			entry.PasswordFile = strings.TrimSuffix(path, filepath.Ext(path)) + "." + c.Name + ".pw"

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -57,6 +58,34 @@ func TestCamerasAreReadWithLoginsAndOptions(t *testing.T) {
 	}
 }
 
+func TestCamerasAreReadWithTheirVideo(t *testing.T) {
+	t.Parallel()
+	film := filepath.Join("..", "..", "pkg", "camsim", "clip", "open.h265")
+	got, err := parseCameras("gate=healthy/codec=mjpeg/tls=true/join=1,shed=endless-key-frame/codec=h265/sets=sdp,cam*2=healthy/clip=" + url.PathEscape(film) + "/rate=10/codec=h265-cra")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := (camsim.Config{Name: "gate", Temper: camsim.Healthy, Codec: camsim.MJPEG, TLS: true, JoinAnywhere: true}); got[0] != want {
+		t.Errorf("%+v, want %+v", got[0], want)
+	}
+	if want := (camsim.Config{Name: "shed", Temper: camsim.EndlessKeyFrame, Codec: camsim.H265, Sets: camsim.SetsInSDP}); got[1] != want {
+		t.Errorf("%+v, want %+v", got[1], want)
+	}
+	if got[2].Clip == nil || got[2].Clip != got[3].Clip || got[2].Clip.Pictures() != 40 || got[2].Clip.Codec() != camsim.H265CRA {
+		t.Errorf("the clip of %+v and %+v should be one, of 40 pictures", got[2], got[3])
+	}
+	for spec, reason := range map[string]string{
+		"gate=healthy/rate=10":                                "without a clip",
+		"gate=healthy/clip=%2Fnowhere%2Fat%2Fall":             "no such file",
+		"gate=healthy/clip=" + url.PathEscape("main_test.go"): "main_test.go",
+		"gate=healthy/tls=perhaps":                            "option tls",
+	} {
+		if _, err := parseCameras(spec); err == nil || !strings.Contains(err.Error(), reason) {
+			t.Errorf("%s: %v, want %q", spec, err, reason)
+		}
+	}
+}
+
 func TestAWrongCommandLineIsRefusedWithItsReasonAndWithoutThePassword(t *testing.T) {
 	t.Parallel()
 	for line, reason := range map[string]string{
@@ -100,15 +129,23 @@ func TestAnAddressThatIsNotOursIsAFailure(t *testing.T) {
 	}
 }
 
-func TestHelpNamesEveryTemper(t *testing.T) {
+func TestHelpNamesEveryTemperAndOption(t *testing.T) {
 	t.Parallel()
 	var stdout, stderr bytes.Buffer
 	if code := run(t.Context(), []string{"-h"}, &stdout, &stderr); code != exitDone {
 		t.Errorf("exit %d", code)
 	}
-	for _, temper := range camsim.Tempers() {
+	for _, temper := range slices.Concat(camsim.Tempers(), camsim.HostileTempers()) {
 		if !strings.Contains(stderr.String(), temper.Sentence()) {
 			t.Errorf("the help does not tell of %s", temper)
+		}
+	}
+	if !slices.IsSortedFunc(options(), func(a, b option) int { return strings.Compare(a.name, b.name) }) {
+		t.Error("the options are not in order")
+	}
+	for _, option := range options() {
+		if !strings.Contains(stderr.String(), "\n  "+option.name+"=") {
+			t.Errorf("the help does not tell of option %s", option.name)
 		}
 	}
 }
@@ -172,7 +209,7 @@ func ask(t *testing.T, url string) []camsim.Report {
 
 func TestTheConfigurationNamesPasswordFilesThatOnlyTheOwnerReads(t *testing.T) {
 	t.Parallel()
-	configs, err := parseCameras("gate=healthy,yard=digest:ad%22min:p%40ss/path=%2Fa%20b,hall=slots/slots=3")
+	configs, err := parseCameras("gate=healthy,yard=digest:ad%22min:p%40ss/path=%2Fa%20b,hall=slots/slots=3,cellar=healthy/tls=true")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -198,8 +235,11 @@ func TestTheConfigurationNamesPasswordFilesThatOnlyTheOwnerReads(t *testing.T) {
 	if err := yaml.Unmarshal(raw, &got); err != nil {
 		t.Fatalf("%v in\n%s", err, raw)
 	}
-	if got.Subnets["sim"][0] != subnet.Prefix.String() || len(got.Cameras) != 3 {
+	if got.Subnets["sim"][0] != subnet.Prefix.String() || len(got.Cameras) != 4 {
 		t.Fatalf("read back %+v", got)
+	}
+	if cellar := got.Cameras[3]; cellar["url"] != subnet.Cameras[3].URL() || cellar["host"] != nil {
+		t.Errorf("a camera with TLS is %v, want it by its URL", cellar)
 	}
 	yard := got.Cameras[1]
 	if yard["username"] != `ad"min` || yard["path"] != "/a b" || got.Cameras[2]["max_connections"] != 3 {

@@ -23,8 +23,8 @@ const (
 	exitUsage  = 2
 )
 
-// options is the command line.
-type options struct {
+// line is the command line.
+type line struct {
 	subnet         string
 	port           uint
 	cameras        string
@@ -75,7 +75,7 @@ func say(stderr io.Writer, err error) {
 
 // live is the life of a running subnet: its counts are served, its configuration written, its cameras listed;
 // then it waits, and at the end it shows what its cameras have seen.
-func live(ctx context.Context, opts options, subnet *camsim.Subnet, stdout, stderr io.Writer) error {
+func live(ctx context.Context, opts line, subnet *camsim.Subnet, stdout, stderr io.Writer) error {
 	countsURL := ""
 	if opts.counts != "" {
 		server, err := serveCounts(ctx, opts.counts, subnet.Cameras)
@@ -101,8 +101,8 @@ func live(ctx context.Context, opts options, subnet *camsim.Subnet, stdout, stde
 }
 
 // parse reads the command line.
-func parse(args []string, stderr io.Writer) (options, error) {
-	var opts options
+func parse(args []string, stderr io.Writer) (line, error) {
+	var opts line
 	flags := flag.NewFlagSet("camsim", flag.ContinueOnError)
 	flags.SetOutput(io.Discard) // errors come back; the help is ours
 	flags.StringVar(&opts.subnet, "subnet", "", "the `PREFIX` on 127.0.0.0/8 the cameras live in; a free one is drawn when left out")
@@ -136,18 +136,27 @@ func parse(args []string, stderr io.Writer) (options, error) {
 func help(w io.Writer, flags *flag.FlagSet) {
 	_, _ = fmt.Fprint(w, "camsim runs a subnet of simulated cameras on loopback until it is interrupted.\n\n",
 		"  camsim --subnet 127.55.3.0/24 --cameras gate=healthy,yard=digest:user:pass,hall=slots/slots=3/full=close\n",
+		"  camsim --cameras gate=healthy/codec=h265-cra/join=true,yard=healthy/codec=mjpeg/tls=true,shed=endless-key-frame\n",
 		"  camsim --mixed --config sim.yaml --counts 127.0.0.1:0\n\nFlags:\n")
 	flags.SetOutput(w)
 	flags.PrintDefaults()
-	_, _ = fmt.Fprint(w, "\nUSER, PASSWORD and VALUE may be percent-encoded. NAME*N=... makes N cameras NAME1, NAME2 and so on.\n",
-		"Options: ", strings.Join(optionNames(), ", "), ".\n\nTempers:\n")
-	for _, temper := range camsim.Tempers() {
-		_, _ = fmt.Fprintf(w, "  %-20s %s\n", temper, temper.Sentence())
+	_, _ = fmt.Fprint(w, "\nUSER, PASSWORD and VALUE may be percent-encoded. NAME*N=... makes N cameras NAME1, NAME2 and so on.\n\nOptions:\n")
+	for _, option := range options() {
+		_, _ = fmt.Fprintf(w, "  %-20s %s\n", option.name+"="+option.value, option.help)
+	}
+	for _, kind := range []struct {
+		title   string
+		tempers []camsim.Temper
+	}{{"Tempers", camsim.Tempers()}, {"Hostile tempers", camsim.HostileTempers()}} {
+		_, _ = fmt.Fprintf(w, "\n%s:\n", kind.title)
+		for _, temper := range kind.tempers {
+			_, _ = fmt.Fprintf(w, "  %-20s %s\n", temper, temper.Sentence())
+		}
 	}
 }
 
 // plan turns the command line into a prefix and its cameras.
-func (o options) plan() (netip.Prefix, []camsim.Config, error) {
+func (o line) plan() (netip.Prefix, []camsim.Config, error) {
 	prefix := camsim.DrawSubnet()
 	if o.subnet != "" {
 		given, err := netip.ParsePrefix(o.subnet)

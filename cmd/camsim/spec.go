@@ -2,13 +2,10 @@ package main
 
 import (
 	"fmt"
-	"maps"
 	"net/url"
 	"regexp"
-	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/camwarden/camwarden/pkg/camsim"
 )
@@ -69,14 +66,18 @@ func parseCamera(spec string) ([]camsim.Config, error) {
 		return nil, fmt.Errorf("the name %q is not made of letters, digits, dot, dash and underscore", label)
 	}
 	parts := strings.Split(rest, "/")
-	config, err := parseTemper(parts[0])
+	wish, err := parseTemper(parts[0])
 	if err != nil {
 		return nil, err
 	}
 	for _, option := range parts[1:] {
-		if err := setOption(&config, option); err != nil {
+		if err := setOption(&wish, option); err != nil {
 			return nil, err
 		}
+	}
+	config, err := wish.config()
+	if err != nil {
+		return nil, err
 	}
 	configs := make([]camsim.Config, count)
 	for i := range configs {
@@ -90,10 +91,10 @@ func parseCamera(spec string) ([]camsim.Config, error) {
 }
 
 // parseTemper reads TEMPER[:USER[:PASSWORD]].
-func parseTemper(text string) (camsim.Config, error) {
+func parseTemper(text string) (wish, error) {
 	temper, login, _ := strings.Cut(text, ":")
-	config := camsim.Config{Temper: camsim.Temper(temper)}
-	if !slices.Contains(camsim.Tempers(), config.Temper) {
+	config := wish{Config: camsim.Config{Temper: camsim.Temper(temper)}}
+	if config.Temper.Sentence() == "" {
 		return config, fmt.Errorf("unknown temper %q; camsim -h lists them", temper)
 	}
 	user, password, _ := strings.Cut(login, ":")
@@ -105,53 +106,4 @@ func parseTemper(text string) (camsim.Config, error) {
 		return config, fmt.Errorf("the password is not percent-encoded well") // the error of the library would show it
 	}
 	return config, nil
-}
-
-// setters is how each option is written into a configuration.
-func setters(config *camsim.Config) map[string]func(string) error {
-	duration := func(to *time.Duration) func(string) error {
-		return func(value string) (err error) {
-			*to, err = time.ParseDuration(value)
-			return err
-		}
-	}
-	number := func(to *int) func(string) error {
-		return func(value string) (err error) {
-			*to, err = strconv.Atoi(value)
-			return err
-		}
-	}
-	return map[string]func(string) error{
-		"delay":   duration(&config.Delay),
-		"gop":     duration(&config.GOP),
-		"linger":  duration(&config.Linger),
-		"slots":   number(&config.Slots),
-		"picture": number(&config.Picture),
-		"full":    func(value string) error { config.Full = camsim.Full(value); return nil },
-		"path":    func(value string) error { config.Path = value; return nil },
-		"udp": func(value string) (err error) {
-			config.UDP, err = strconv.ParseBool(value)
-			return err
-		},
-	}
-}
-
-func optionNames() []string {
-	return slices.Sorted(maps.Keys(setters(&camsim.Config{})))
-}
-
-func setOption(config *camsim.Config, option string) error {
-	key, value, ok := strings.Cut(option, "=")
-	set, known := setters(config)[key]
-	if !ok || !known {
-		return fmt.Errorf("unknown option %q; there are %s, each with =VALUE", option, strings.Join(optionNames(), ", "))
-	}
-	value, err := url.PathUnescape(value)
-	if err == nil {
-		err = set(value)
-	}
-	if err != nil {
-		return fmt.Errorf("option %s: %w", key, err)
-	}
-	return nil
 }
