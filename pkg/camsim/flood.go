@@ -22,7 +22,7 @@ func (t *talk) flood(more func([]byte) []byte) {
 	buffer := make([]byte, 0, 2*burst)
 	for began := time.Now(); ; {
 		buffer = more(buffer[:0])
-		if len(buffer) == 0 || t.ctx.Err() != nil || t.push(buffer) != nil {
+		if len(buffer) == 0 || t.push(buffer) != nil {
 			return
 		}
 		sent += int64(len(buffer))
