@@ -6,6 +6,7 @@ import (
 	"os/exec"
 	"runtime"
 	"strings"
+	"testing"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -20,6 +21,18 @@ type benchPage struct {
 
 func newBenchPage() *benchPage {
 	return &benchPage{began: time.Now(), busy: load()}
+}
+
+// add takes figures into the page; one that is not reached fails the test.
+func (p *benchPage) add(t *testing.T, figures ...figure) {
+	t.Helper()
+	for _, f := range figures {
+		t.Logf("%s: %s, promised %s\n%s", f.what, f.measured, f.promise, strings.Join(f.notes, "\n"))
+		if !f.reached {
+			t.Errorf("%s: %s, promised %s", f.what, f.measured, f.promise)
+		}
+	}
+	p.figures = append(p.figures, figures...)
 }
 
 // write writes the page; it has only what was measured.

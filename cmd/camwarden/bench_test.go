@@ -43,13 +43,18 @@ func TestBenchmarks(t *testing.T) {
 		{"growth", growth, "ffmpeg"},
 	} {
 		t.Run(m.name, func(t *testing.T) {
-			f := m.measure(t, m.source)
-			t.Logf("%s: %s, promised %s\n%s", f.what, f.measured, f.promise, strings.Join(f.notes, "\n"))
-			if !f.reached {
-				t.Errorf("%s: %s, promised %s", f.what, f.measured, f.promise)
-			}
-			page.figures = append(page.figures, f)
+			page.add(t, m.measure(t, m.source))
 		})
+	}
+	for _, m := range []struct {
+		name    string
+		measure func(t *testing.T) []figure
+	}{
+		{"peers, a still", stillOverFFmpeg},
+		{"peers, a round", roundOverParallel},
+		{"a still of JPEG", stillOfJPEG},
+	} {
+		t.Run(m.name, func(t *testing.T) { page.add(t, m.measure(t)...) })
 	}
 	check(t, page.write(path))
 }
