@@ -67,6 +67,23 @@ type ended ExitCode
 
 func (e ended) Error() string { return fmt.Sprintf("exit code %d", int(e)) }
 
+// cutShort is the error of a command that a signal ended before it had a report.
+type cutShort struct {
+	why  *fault.Error
+	code ExitCode
+}
+
+func (e cutShort) Error() string { return e.why.Message }
+func (e cutShort) Unwrap() error { return e.why }
+
+// endedBy says that a signal, not what the command was waiting for, is why there is no report.
+func endedBy(signal os.Signal, waiting error) error {
+	return cutShort{
+		fault.New(fault.Cancelled, "", "ended by %s before anything was done: %w", signalName(signal), waiting),
+		codeOfSignal(signal),
+	}
+}
+
 // codeOf turns the error of a command into its exit code.
 func codeOf(err error) ExitCode {
 	if err == nil {
@@ -75,6 +92,10 @@ func codeOf(err error) ExitCode {
 	var said ended
 	if errors.As(err, &said) {
 		return ExitCode(said)
+	}
+	var cut cutShort
+	if errors.As(err, &cut) {
+		return cut.code
 	}
 	switch fault.ClassOf(err) {
 	case fault.NoSource:

@@ -95,7 +95,7 @@ func (c *cli) visit(ctx context.Context, set settings, f visitFlags, plan round.
 	if s := signals.signal(); s != nil {
 		report.Signal = signalName(s)
 		if err != nil {
-			return report, Done, ended(codeOfSignal(s))
+			return report, Done, endedBy(s, err)
 		}
 	}
 	return report, codeOfReport(report, signals.signal()), err
