@@ -21,7 +21,7 @@ import (
 // The child is an unreaped zombie throughout: its group's number cannot pass to others (man 2 kill), and its own
 // orphans have all been handed over. We never wait for "any" child, which would steal the status of another call's.
 func (s *Supervisor) clear(c *child) (int, error) {
-	hunt := hunt{leader: c.pid(), lease: c.mark.Lease, since: map[int]time.Time{}, blank: map[int]int{}}
+	hunt := hunt{leader: c.pid(), lease: c.mark.Lease, since: map[int]time.Time{}, blank: map[int]int{}, past: map[int]bool{}}
 	if c.stolen == nil {
 		hunt.group = c.pid()
 		// Its members can no longer fork: the kernel signals a group in one step and refuses a fork while SIGKILL is pending.
@@ -50,6 +50,16 @@ type hunt struct {
 	undying int         // outlives SIGKILL by more than bound
 	denied  error       // why a signal could not be sent
 	blank   map[int]int // how often a process was unclear
+	past    map[int]bool
+}
+
+// passed reports whether a process that is over by now was met for the first time. The list of children is older than its
+// end, and may lack those that it forked last: they became ours with it. An escapee that forks a successor and exits, again
+// and again, would never be met alive.
+func (h *hunt) passed(pid int) bool {
+	met := h.past[pid]
+	h.past[pid] = true
+	return !met
 }
 
 // look kills and reaps the stragglers it finds among our children, and reports whether to look again.
@@ -63,6 +73,7 @@ func (s *Supervisor) look(h *hunt) (more bool, err error) {
 	for _, pid := range s.strangers(children) {
 		stat, err := s.fs.Stat(pid)
 		if errors.Is(err, fs.ErrNotExist) {
+			more = h.passed(pid) || more
 			continue
 		}
 		if err != nil {
@@ -71,9 +82,7 @@ func (s *Supervisor) look(h *hunt) (more bool, err error) {
 		verdict, doubt := s.judge(h, stat)
 		switch verdict {
 		case unclear:
-			// One that has lost its memory is dying; on a busy host the rest takes it longer than all the looks do.
-			dying := errors.Is(doubt, fs.ErrNotExist)
-			if h.blank[pid]++; dying || h.blank[pid] < maxBlank {
+			if h.blank[pid]++; h.blank[pid] < maxBlank {
 				more = true
 			} else if doubt != nil {
 				return false, fmt.Errorf("cannot tell whether pid %d is what pid %d left behind: %w", pid, h.leader, doubt)
@@ -83,6 +92,8 @@ func (s *Supervisor) look(h *hunt) (more bool, err error) {
 				h.kill(pid)
 			}
 			more = true
+		case foreign:
+			more = stat.Dead() && h.passed(pid) || more
 		}
 	}
 	return more, nil
