@@ -82,7 +82,9 @@ func (s *Supervisor) look(h *hunt) (more bool, err error) {
 		verdict, doubt := s.judge(h, stat)
 		switch verdict {
 		case unclear:
-			if h.blank[pid]++; h.blank[pid] < maxBlank {
+			// One that has lost its memory is dying; on a busy host the rest takes it longer than all the looks do.
+			dying := errors.Is(doubt, fs.ErrNotExist)
+			if h.blank[pid]++; dying || h.blank[pid] < maxBlank {
 				more = true
 			} else if doubt != nil {
 				return false, fmt.Errorf("cannot tell whether pid %d is what pid %d left behind: %w", pid, h.leader, doubt)
