@@ -36,16 +36,21 @@ func (c *Client) call(ctx context.Context, r request) (answer, error) {
 		return answer{}, err
 	}
 	defer done()
-	if c.abandoned {
-		if err := c.revive(ctx); err != nil {
-			return answer{}, err
-		}
-	}
 	return c.bounded(ctx, r)
 }
 
-// turn waits until no other call is under way, here and (by the lock) on this host.
+// turn waits until no other call is under way, here and (by the lock) on this host, nor one that was given up.
 func (c *Client) turn(ctx context.Context) (done func(), err error) {
+	done, err = c.alone(ctx)
+	if err == nil && c.abandoned {
+		if err = c.revive(ctx); err != nil {
+			done()
+		}
+	}
+	return done, err
+}
+
+func (c *Client) alone(ctx context.Context) (done func(), err error) {
 	select {
 	case c.gate <- struct{}{}:
 	case <-ctx.Done():

@@ -108,7 +108,7 @@ func TestAServerThatAnswersSomethingElseIsNotBelieved(t *testing.T) {
 		"half an object":  {says("application/json", `{"a":{"producers":[`), []string{"something else"}},
 		"more than ever":  {says("application/json", strings.Repeat("a", 10<<20)), []string{"more than 8 MiB"}},
 		"a proxy's error": {func(w http.ResponseWriter, _ *http.Request) bool { http.Error(w, "Bad Gateway", 502); return true }, []string{"502", "Bad Gateway"}},
-		"a hang-up":       {func(w http.ResponseWriter, _ *http.Request) bool { hangUp(w); return true }, []string{"closed the connection"}},
+		"a hang-up":       {func(http.ResponseWriter, *http.Request) bool { hangUp(); return true }, []string{"closed the connection"}},
 		"another host": {func(w http.ResponseWriter, r *http.Request) bool {
 			http.Redirect(w, r, "http://elsewhere.invalid/api/streams", 302)
 			return true

@@ -22,7 +22,8 @@ type Flushed struct {
 
 // Flush ends pictures that nobody waits for any more, and that hold a camera or make go2rtc dial it again for ever. It
 // sets the stream's source to a test picture of the same codec: when go2rtc next dials, the stuck ones get a key frame
-// and end. It needs ffmpeg where go2rtc runs. A source with a URL gets it back; one without is for Remove.
+// and end. It needs ffmpeg where go2rtc runs, which hands the picture over to go2rtc's RTSP port at 127.0.0.1. A source with
+// a URL gets it back; one without is for Remove.
 //
 // A stream that somebody else is given is not flushed, since he would see the test picture, nor one that this Client takes
 // a picture of. Frame gives no picture of a stream from here on until it has its source back. The caller sees to it that
@@ -54,14 +55,35 @@ func (c *Client) Flush(ctx context.Context, runs Runs, sources ...Source) ([]Flu
 			stuck[i] = there
 		}
 	}
+	late := ""
+	if len(stuck) > 0 {
+		late = c.whyLate(ctx)
+	}
 	for len(stuck) > 0 && wait(ctx, 250*time.Millisecond) {
-		for i, before := range stuck {
-			if c.flushed(ctx, &results[i], sources[i], before) {
+		for i := range stuck {
+			if c.flushed(ctx, &results[i], sources[i], states) {
 				delete(stuck, i)
 			}
 		}
 	}
+	for i, before := range stuck {
+		if results[i].Why = stillSending(before, states[results[i].Name]); results[i].Why == "" {
+			results[i].Why = late
+		}
+	}
 	return results, nil
+}
+
+// whyLate says what may keep the test picture from coming, and what ends it then.
+func (c *Client) whyLate(ctx context.Context) string {
+	info, err := c.Info(ctx)
+	if host, _, _ := net.SplitHostPort(info.RTSPListen); err == nil && host != "" && host != "0.0.0.0" && host != "::" && host != "127.0.0.1" {
+		return "go2rtc's ffmpeg cannot hand over the test picture, because rtsp.listen is " + info.RTSPListen + " and not 127.0.0.1; restart go2rtc"
+	}
+	if err == nil && info.RTSPListen == "" {
+		return "go2rtc's ffmpeg cannot hand over the test picture, because rtsp.listen is empty; restart go2rtc"
+	}
+	return "go2rtc has not dialled again yet, or has no ffmpeg; the next flush may see it, or restart go2rtc"
 }
 
 // startFlush sets the test picture, where that harms nobody.
@@ -100,9 +122,6 @@ func (c *Client) startFlush(ctx context.Context, r *Flushed, s Source, there Str
 	_, answered, r.Err = c.patch(ctx, s.Name, testSource(there))
 	if r.Err != nil && answered {
 		c.setTested(s.Name, false) // refused
-	}
-	if r.Err == nil {
-		r.Why = "go2rtc has not dialled again yet; the next flush may see it, or restart go2rtc"
 	}
 	return r.Err == nil
 }
@@ -157,20 +176,22 @@ func testSource(s Stream) string {
 }
 
 // flushed looks at a stream whose source is the test picture. It reports whether there is nothing more to wait for.
-func (c *Client) flushed(ctx context.Context, r *Flushed, s Source, before Stream) bool {
+func (c *Client) flushed(ctx context.Context, r *Flushed, s Source, states map[string]Stream) bool {
 	now, exists, err := c.Get(ctx, s.Name)
 	switch {
+	case ctx.Err() != nil: // our time is over, which says nothing of the server
+		return false
 	case err != nil:
 		r.Err = err
 		return true
 	case !exists:
-		r.Done, r.Why, r.Err = true, "", nil
+		r.Done = true
 		return true
 	case !now.Idle():
-		r.Why = stillStuck(before, now)
+		states[s.Name] = now
 		return false
 	}
-	r.Done, r.Why = true, ""
+	r.Done = true
 	if s.URL == "" {
 		return true
 	}
@@ -186,20 +207,21 @@ func (c *Client) flushed(ctx context.Context, r *Flushed, s Source, before Strea
 	return true
 }
 
-// stillStuck says what ends what the flush did not: a camera that goes on sending is not dialled again.
-func stillStuck(before, now Stream) string {
+// stillSending says what ends what the flush could not: a camera that goes on sending is not dialled again.
+func stillSending(before, now Stream) string {
 	for _, old := range before.Producers {
 		for _, p := range now.Producers {
-			if old.ID == p.ID && old.RemoteAddr == p.RemoteAddr && p.BytesRecv > old.BytesRecv {
-				address, _, _ := strings.Cut(p.RemoteAddr, " ")
-				host, port, err := net.SplitHostPort(address)
-				if err != nil {
-					return "the camera goes on sending without a key frame, so go2rtc does not dial again; restart go2rtc"
-				}
-				return "the camera goes on sending without a key frame, so go2rtc does not dial again; as root, where go2rtc runs: " +
-					"ss -K dst " + host + " dport = " + port + ", and flush again, or restart go2rtc"
+			if old.ID != p.ID || old.RemoteAddr != p.RemoteAddr || p.BytesRecv <= old.BytesRecv {
+				continue
 			}
+			const why = "the camera goes on sending without a key frame, so go2rtc does not dial again; "
+			address, _, _ := strings.Cut(p.RemoteAddr, " ")
+			host, port, err := net.SplitHostPort(address)
+			if err != nil {
+				return why + "restart go2rtc"
+			}
+			return why + "as root, where go2rtc runs: ss -K dst " + host + " dport = " + port + ", and flush again; or restart go2rtc"
 		}
 	}
-	return "go2rtc has not dialled again yet; the next flush may see it, or restart go2rtc"
+	return ""
 }

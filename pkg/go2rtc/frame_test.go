@@ -51,7 +51,7 @@ func TestEverythingElseIsNoPicture(t *testing.T) {
 		"another beginning":     {raw(200, "image/jpeg", whole[1:]), fault.NotJPEG, nil, "does not begin"},
 		"another type":          {raw(200, "text/html", whole), fault.NotJPEG, nil, "text/html"},
 		"one that never ends":   {raw(200, "image/jpeg", make([]byte, 33<<20)), fault.Go2rtc, nil, "more than 32 MiB"},
-		"closed without a word": {func(w http.ResponseWriter, _ *http.Request) bool { hangUp(w); return true }, fault.Go2rtc, nil, "closed the connection"},
+		"closed without a word": {func(http.ResponseWriter, *http.Request) bool { hangUp(); return true }, fault.Go2rtc, nil, "closed the connection"},
 		"closed in the midst": {func(w http.ResponseWriter, _ *http.Request) bool {
 			w.Header().Set("Content-Length", "99")
 			_, _ = w.Write(whole[:9])

@@ -73,6 +73,48 @@ func TestWhoWatchesIsReadFromWhatTheServerReallySays(t *testing.T) {
 	}
 }
 
+func TestAnOldServerIsReadToo(t *testing.T) {
+	t.Parallel()
+	for file, want := range map[string]string{
+		"stream-idle.json":                          "",
+		"stream-stuck-snapshot.json":                "of ours: a picture being taken at 127.0.0.1:55242 (camwarden/1.0 run/01MINE)",
+		"stream-with-viewer-mp4.json":               "1 viewer: an MP4 viewer at 127.0.0.1:59328 (Go-http-client/1.1)",
+		"stream-with-internal-ffmpeg-consumer.json": "1 viewer: go2rtc's own ffmpeg at 127.0.0.1:43558 (go2rtc/ffmpeg)",
+	} {
+		s := streamFrom(t, "../legacy/"+file)
+		if got := go2rtc.Judge(s, mine(), time.Now()).Words(); got != want || s.Idle() != (want == "") {
+			t.Errorf("%s: %q, want %q", file, got, want)
+		}
+	}
+	s := streamFrom(t, "../legacy/stream-with-viewer-mp4.json")
+	if p := s.Producers[0]; p.ID != 0 || p.BytesRecv != 12026 || p.Codec != "h264" || !p.Connected() {
+		t.Errorf("%+v", p)
+	}
+	if c := streamFrom(t, "../legacy/stream-stuck-snapshot.json").Consumers[0]; c.Codec != "h264" {
+		t.Errorf("%+v", c)
+	}
+	// It lists a connected source under the camera's own name, here with a slash at the end.
+	address := netip.MustParseAddrPort("127.0.125.12:8554")
+	camera := go2rtc.Target{Scheme: "rtsp", Host: "gate.lan", Address: address, Path: "/stream1"}
+	if len(go2rtc.Watched([]go2rtc.Stream{s}, camera, mine(), time.Now())) != 1 {
+		t.Error("the camera is not found to be watched")
+	}
+	camera.Path = "/stream2"
+	if len(go2rtc.Watched([]go2rtc.Stream{s}, camera, mine(), time.Now())) != 0 {
+		t.Error("another camera is")
+	}
+}
+
+func TestTheTracksOfAStillOlderServerAreRead(t *testing.T) {
+	t.Parallel()
+	s := newServer(t)
+	s.instead = says("application/json", `{"producers":[{"type":"RTSP active producer","receivers":["97 MPEG4-GENERIC/16000","96 H265/90000, bytes=8147, senders=1"]}]}`)
+	got, _, err := s.client().Get(t.Context(), "camwarden-gate")
+	if err != nil || got.Producers[0].Codec != "h265" {
+		t.Errorf("%+v, %v", got, err)
+	}
+}
+
 func TestTheFieldsOfAConnectionAreRead(t *testing.T) {
 	t.Parallel()
 	s := streamFrom(t, "stream-with-viewer-rtsp.json")
@@ -200,6 +242,7 @@ func TestTheListsOfTheRealServerAreRead(t *testing.T) {
 		"streams-secret-masks-name.json":    "***1(masked)",
 		"streams-with-dynamic-raw-url.json": "cw-12 cw-13 f-silent f-silent2 f-silent3 multi mv rtsp://***@127.0.125.12/stream2(masked) usercam",
 		"patch-alias-wrong-camera.json":     "camlong cammjpeg cw-12 multi stream1 usercam",
+		"../legacy/streams-list.json":       "cw-1",
 	} {
 		s := newServer(t)
 		s.instead = replay(t, file)

@@ -23,11 +23,6 @@ func (c *Client) Probe(ctx context.Context, name string) error {
 		return err
 	}
 	defer done()
-	if c.abandoned {
-		if err := c.revive(ctx); err != nil {
-			return err
-		}
-	}
 	limited, cancel := context.WithTimeout(ctx, CallTimeout)
 	defer cancel()
 	// Not bounded: go2rtc takes this name under its lock, so what is left of it overlaps nothing.

@@ -13,7 +13,7 @@ import (
 // Source is a stream as we want it: a name, and the URL of its camera with the log-in in it.
 type Source struct {
 	Name string
-	URL  string // rtsp:// or rtsps://, its log-in percent-encoded, with a port
+	URL  string `json:"-"` // rtsp:// or rtsps://, its log-in percent-encoded, with a port
 }
 
 // String returns the name alone.
@@ -159,12 +159,11 @@ func (s Stream) sameSource(meant *place) bool {
 	if len(s.Producers) == 0 {
 		return false
 	}
-	at := s.Producers[0].place()
-	switch at.compare(meant) {
+	switch p := s.Producers[0]; p.compare(meant) {
 	case same:
 		return true
 	case unclear:
-		return at.options == fragment
+		return p.place().options == fragment
 	default:
 		return false
 	}

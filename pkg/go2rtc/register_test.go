@@ -213,7 +213,7 @@ func TestAServerThatDiesAmidRegisteringIsNotAskedOnAndOn(t *testing.T) {
 		if r.Method != "PATCH" {
 			return false
 		}
-		hangUp(w)
+		hangUp()
 		return true
 	}
 	results, err := s.client().Register(t.Context(), source(1), source(2), source(3))

@@ -131,7 +131,7 @@ func TestARemovalThatIsNotAnsweredIsLookedAfter(t *testing.T) {
 			return false
 		}
 		s.set("cam1", nil)
-		hangUp(w)
+		hangUp()
 		return true
 	}
 	results, err := s.client().Remove(t.Context(), mine(), "cam1", "cam2")

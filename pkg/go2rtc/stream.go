@@ -1,6 +1,10 @@
 package go2rtc
 
-import "strings"
+import (
+	"net/netip"
+	"strconv"
+	"strings"
+)
 
 // Stream is what go2rtc says of one of its streams. Nothing in it holds a password.
 type Stream struct {
@@ -50,6 +54,30 @@ func (p Producer) place() *place {
 		return p.at
 	}
 	return placeOf(p.Source)
+}
+
+// compare compares where its pictures come from with what was meant.
+func (p Producer) compare(meant *place) likeness {
+	at := p.place()
+	result := at.compare(meant)
+	if result != different || at == nil || p.ID != 0 || !p.Connected() {
+		return result
+	}
+	// Before 1.9.4 a connected source is listed by the name that the camera gives itself (Content-Base), which has often
+	// another host, and always a slash at its end.
+	named := *at
+	named.path = strings.TrimSuffix(named.path, "/")
+	if remote, ok := p.remote(); ok {
+		named.host, named.port = remote.Addr().String(), strconv.Itoa(int(remote.Port()))
+	}
+	return named.compare(meant)
+}
+
+// remote is where its connection ends.
+func (p Producer) remote() (netip.AddrPort, bool) {
+	first, _, _ := strings.Cut(p.RemoteAddr, " ")
+	remote, err := netip.ParseAddrPort(first)
+	return netip.AddrPortFrom(remote.Addr().Unmap(), remote.Port()), err == nil
 }
 
 // Consumer is somebody who is given a stream.

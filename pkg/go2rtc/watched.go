@@ -47,26 +47,21 @@ func (s Stream) connectedTo(camera Target) bool {
 		scheme: strings.ToLower(camera.Scheme), host: sameHost(camera.Host),
 		port: strconv.Itoa(int(port)), path: samePath(camera.Path),
 	}
+	address := netip.AddrPortFrom(camera.Address.Addr().Unmap(), camera.Address.Port())
 	for _, p := range s.Producers {
-		at := p.place()
-		if at == nil || !p.Connected() {
+		if !p.Connected() {
 			continue
 		}
+		asked := meant
 		// Another name for the host is as good when the connection, or the name itself, leads to the camera's address.
-		here := *at
-		if camera.Address.IsValid() && (here.host == camera.Address.Addr().Unmap().String() || p.leadsTo(camera.Address)) {
-			here.host = meant.host
+		if at := p.place(); at != nil && address.IsValid() {
+			if remote, ok := p.remote(); at.host == address.Addr().String() || ok && remote == address {
+				asked.host = at.host
+			}
 		}
-		if here.compare(&meant) == same {
+		if p.compare(&asked) == same || p.compare(&meant) == same {
 			return true
 		}
 	}
 	return false
-}
-
-// leadsTo reports whether its connection ends at the address.
-func (p Producer) leadsTo(address netip.AddrPort) bool {
-	first, _, _ := strings.Cut(p.RemoteAddr, " ")
-	remote, err := netip.ParseAddrPort(first)
-	return err == nil && netip.AddrPortFrom(remote.Addr().Unmap(), remote.Port()) == netip.AddrPortFrom(address.Addr().Unmap(), address.Port())
 }
