@@ -48,12 +48,46 @@ func vanished(pid int, err error) error {
 	return err
 }
 
+// read returns a whole file of a process. It asks the kernel directly: package os offers every file it opens to the poller,
+// which refuses those of /proc, and that took more time than the reading.
 func (f FS) read(pid int, name string) ([]byte, error) {
-	data, err := os.ReadFile(f.path(pid, name))
+	path := f.path(pid, name)
+	data, err := slurp(path)
 	if err != nil {
-		return nil, vanished(pid, err)
+		return nil, vanished(pid, &fs.PathError{Op: "read", Path: path, Err: err})
 	}
 	return data, nil
+}
+
+func slurp(path string) ([]byte, error) {
+	fd, err := again(func() (int, error) { return unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0) })
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = unix.Close(fd) }()
+	data := make([]byte, 0, 1024)
+	for {
+		if len(data) == cap(data) {
+			data = slices.Grow(data, cap(data))
+		}
+		n, err := again(func() (int, error) { return unix.Read(fd, data[len(data):cap(data)]) })
+		if err != nil {
+			return nil, err
+		}
+		if n == 0 {
+			return data, nil
+		}
+		data = data[:len(data)+n]
+	}
+}
+
+// again repeats a call that a signal interrupted: the Go runtime sends itself signals all the time.
+func again(call func() (int, error)) (int, error) {
+	for {
+		if n, err := call(); !errors.Is(err, unix.EINTR) {
+			return n, err
+		}
+	}
 }
 
 // pids lists the processes in ascending order.
