@@ -144,8 +144,11 @@ func (h *hidden) write(name, text string) string {
 	return path
 }
 
-// decoderHangs is an ffmpeg that hangs when it is given a picture to decode, while a file says so.
-const decoderHangs = `case "$*" in *"-protocol_whitelist pipe -"*) [ -e "$HOME/hang" ] && exec sleep 600;; esac
+// decoderHangs is an ffmpeg that hangs when it is given a picture to decode, while a file says so. While another file says
+// so, it complains of the camera by its whole URL, password included.
+const decoderHangs = `case "$*" in *"-protocol_whitelist pipe,data"*) ;; *"-f concat"*)
+	[ -e "$HOME/talk" ] && sed -n "s/^file /cannot open /p" >&2 && exit 1;; esac
+case "$*" in *"-protocol_whitelist pipe -"*) [ -e "$HOME/hang" ] && exec sleep 600;; esac
 exec ffmpeg "$@"
 `
 
@@ -287,6 +290,15 @@ func (h *hidden) afterwards(source string) {
 	}
 	// A visit that its time-out ends says more than one that a signal ends.
 	h.ran(1, h.round("hanging", append(more, "--timeout", "3s")...)...)
+	// ffmpeg's own words stand in messages; here they hold the password.
+	h.write("talk", "")
+	for _, format := range []string{"table", "json"} {
+		r := h.ran(1, h.round("well", "--source", "ffmpeg", "-o", format, "--log-level", "debug", "-d", h.path("out"))...)
+		if !strings.Contains(r.stdout.String(), "cannot open") {
+			h.t.Errorf("ffmpeg's words are not in the report, so that nothing is shown: %s", r.stdout)
+		}
+		h.ran(1, h.snapshot("digest-option", "--source", "ffmpeg", "-o", format)...)
+	}
 	h.files()
 	h.nothingLeft()
 	for _, c := range h.subnet.Cameras {
