@@ -20,7 +20,7 @@ func TestAnEscapeeThatKeepsMovingIsCaught(t *testing.T) {
 		return info.Size()
 	}
 	// It gives up after some moves: a test that fails must not leave it running.
-	const hop = `n=$((n+1)); echo >>$DIR/moves; [ $n -lt 150 ] && exec setsid -f sh -c "$hop"`
+	const hop = `sleep 0.005; n=$((n+1)); echo >>$DIR/moves; [ $n -lt 150 ] && exec setsid -f sh -c "$hop"`
 	for range 30 {
 		e := s.Run(t.Context(), s.shell(`export n=0 hop='`+hop+`'; setsid -f sh -c "$hop"; sleep 0.01`))
 		if e.Kind != Exited || e.Err != nil || e.Duration > 20*time.Second {

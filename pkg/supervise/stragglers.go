@@ -21,17 +21,23 @@ import (
 // The child is an unreaped zombie throughout: its group's number cannot pass to others (man 2 kill), and its own
 // orphans have all been handed over. We never wait for "any" child, which would steal the status of another call's.
 func (s *Supervisor) clear(c *child) (int, error) {
-	hunt := hunt{leader: c.pid(), lease: c.mark.Lease, since: map[int]time.Time{}, blank: map[int]int{}, past: map[int]bool{}}
+	hunt := hunt{leader: c.pid(), lease: c.mark.Lease, since: map[int]time.Time{}, blank: map[int]int{}}
 	if c.stolen == nil {
 		hunt.group = c.pid()
 		// Its members can no longer fork: the kernel signals a group in one step and refuses a fork while SIGKILL is pending.
 		_ = unix.Kill(-hunt.group, unix.SIGKILL)
 	}
 	last := time.Now().Add(4 * bound) // for a family that multiplies faster than it can be killed
+	sure := false
 	for pause := 200 * time.Microsecond; ; pause = min(2*pause, 20*time.Millisecond) {
 		more, err := s.look(&hunt)
-		if !more {
+		if !more && (sure || err != nil || !hunt.ghost) {
 			return hunt.killed, err
+		}
+		// The dead may have forked after our list of children was read, and what they forked has become our child since. An
+		// escapee that forks a successor and exits, over and over, could be missed for ever; twice in a row it hardly can.
+		if sure = !more; sure {
+			continue
 		}
 		if hunt.undying != 0 || time.Now().After(last) {
 			return hunt.killed, s.lost(c, &hunt)
@@ -50,22 +56,14 @@ type hunt struct {
 	undying int         // outlives SIGKILL by more than bound
 	denied  error       // why a signal could not be sent
 	blank   map[int]int // how often a process was unclear
-	past    map[int]bool
-}
-
-// passed reports whether a process that is over by now was met for the first time. The list of children is older than its
-// end, and may lack those that it forked last: they became ours with it. An escapee that forks a successor and exits, again
-// and again, would never be met alive.
-func (h *hunt) passed(pid int) bool {
-	met := h.past[pid]
-	h.past[pid] = true
-	return !met
+	ghost   bool        // the last look met somebody dead of whom nothing is known
 }
 
 // look kills and reaps the stragglers it finds among our children, and reports whether to look again.
 func (s *Supervisor) look(h *hunt) (more bool, err error) {
 	s.looking.Lock()
 	defer s.looking.Unlock()
+	h.ghost = false
 	children, err := s.fs.Children(s.self.PID)
 	if err != nil {
 		return false, fmt.Errorf("cannot look for what pid %d left behind: %w", h.leader, err)
@@ -73,7 +71,6 @@ func (s *Supervisor) look(h *hunt) (more bool, err error) {
 	for _, pid := range s.strangers(children) {
 		stat, err := s.fs.Stat(pid)
 		if errors.Is(err, fs.ErrNotExist) {
-			more = h.passed(pid) || more
 			continue
 		}
 		if err != nil {
@@ -95,7 +92,7 @@ func (s *Supervisor) look(h *hunt) (more bool, err error) {
 			}
 			more = true
 		case foreign:
-			more = stat.Dead() && h.passed(pid) || more
+			h.ghost = h.ghost || stat.Dead()
 		}
 	}
 	return more, nil
