@@ -23,7 +23,7 @@ func (t *talk) fault(class fault.Class, format string, args ...any) *fault.Error
 	if step == "" {
 		step = fault.Connect
 	}
-	err := fault.New(class, step, t.target.Address.String()+": "+string(step)+": "+format, args...)
+	err := fault.New(class, step, t.target.Address.String()+": "+format, args...)
 	err.Message = t.secrets().String(err.Message)
 	return err
 }
