@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -62,6 +63,9 @@ func newSite(t *testing.T, cameras []camsim.Config, options ...option) *site {
 	if _, err := exec.LookPath("ffmpeg"); err != nil {
 		t.Skip("needs ffmpeg: ", err)
 	}
+	// Under nohup we ignore SIGHUP, and so would every camwarden that we start. What is listened to is back to its
+	// default in a child (execve(2)).
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGHUP)
 	temp := t.TempDir()
 	s := &site{t: t, uid: os.Getuid(), dir: filepath.Join(temp, "site"), limit: 2, ffmpeg: "ffmpeg"}
 	s.mark = cmp.Or(os.Getenv("CAMWARDEN_TEST_RUN"), "by-hand-"+strconv.Itoa(os.Getpid())) + "/" + strings.ReplaceAll(t.Name(), "/", "+") + "-" + filepath.Base(filepath.Dir(temp))
