@@ -221,10 +221,10 @@ func TestASetUIDFFmpegIsNoticedAndRecovered(t *testing.T) {
 		t.Run(fmt.Sprint("uid ", uid), func(t *testing.T) {
 			t.Parallel()
 			s := newSite(t, []camsim.Config{{Temper: camsim.Healthy}, {Temper: camsim.MuteAtConnect, Name: "mute"}}, asUser(uid), func(s *site) {
-				real, err := exec.LookPath("ffmpeg")
+				program, err := exec.LookPath("ffmpeg")
 				check(t, err)
 				s.ffmpeg = s.path("bin", "ffmpeg-with-s-bit")
-				copyFile(t, real, s.ffmpeg)
+				copyFile(t, program, s.ffmpeg)
 			})
 			var mount unix.Statfs_t
 			check(t, unix.Statfs(s.dir, &mount))

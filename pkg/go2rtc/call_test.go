@@ -99,22 +99,25 @@ func TestAServerThatAnswersSomethingElseIsNotBelieved(t *testing.T) {
 		answer func(http.ResponseWriter, *http.Request) bool
 		says   []string
 	}{
-		"a log-in":        {replay(t, "auth-401.txt"), []string{"asks for a log-in", "username and password_file"}},
-		"base path":       {replay(t, "basepath-404.txt"), []string{"no such path", "base path"}},
-		"allow paths":     {replay(t, "allowpaths-404.txt"), []string{"no such path", "allow_paths"}},
-		"HTML":            {says("text/html", "<html>router</html>"), []string{"something else", "API of go2rtc"}},
-		"a list":          {says("application/json", `["a"]`), []string{"something else"}},
-		"nothing":         {says("application/json", ``), []string{"something else"}},
-		"half an object":  {says("application/json", `{"a":{"producers":[`), []string{"something else"}},
-		"more than ever":  {says("application/json", strings.Repeat("a", 10<<20)), []string{"more than 8 MiB"}},
-		"a proxy's error": {func(w http.ResponseWriter, _ *http.Request) bool { http.Error(w, "Bad Gateway", 502); return true }, []string{"502", "Bad Gateway"}},
-		"a hang-up":       {func(http.ResponseWriter, *http.Request) bool { hangUp(); return true }, []string{"closed the connection"}},
+		"a log-in":       {replay(t, "auth-401.txt"), []string{"asks for a log-in", "username and password_file"}},
+		"base path":      {replay(t, "basepath-404.txt"), []string{"no such path", "base path"}},
+		"allow paths":    {replay(t, "allowpaths-404.txt"), []string{"no such path", "allow_paths"}},
+		"HTML":           {says("text/html", "<html>router</html>"), []string{"something else", "API of go2rtc"}},
+		"a list":         {says("application/json", `["a"]`), []string{"something else"}},
+		"nothing":        {says("application/json", ``), []string{"something else"}},
+		"half an object": {says("application/json", `{"a":{"producers":[`), []string{"something else"}},
+		"more than ever": {says("application/json", strings.Repeat("a", 10<<20)), []string{"more than 8 MiB"}},
+		"a proxy's error": {func(w http.ResponseWriter, _ *http.Request) bool {
+			http.Error(w, "Bad Gateway", http.StatusBadGateway)
+			return true
+		}, []string{"502", "Bad Gateway"}},
+		"a hang-up": {func(http.ResponseWriter, *http.Request) bool { hangUp(); return true }, []string{"closed the connection"}},
 		"another host": {func(w http.ResponseWriter, r *http.Request) bool {
-			http.Redirect(w, r, "http://elsewhere.invalid/api/streams", 302)
+			http.Redirect(w, r, "http://elsewhere.invalid/api/streams", http.StatusFound)
 			return true
 		}, []string{"another host, elsewhere.invalid"}},
 		"in circles": {func(w http.ResponseWriter, r *http.Request) bool {
-			http.Redirect(w, r, "/api/streams", 302)
+			http.Redirect(w, r, "/api/streams", http.StatusFound)
 			return true
 		}, []string{"one path to the next"}},
 		"headers": {func(w http.ResponseWriter, _ *http.Request) bool {
@@ -211,7 +214,7 @@ func TestARedirectWithinTheServerIsFollowedWithTheSameMethodOnly(t *testing.T) {
 	s.instead = func(w http.ResponseWriter, r *http.Request) bool {
 		if strings.HasPrefix(r.URL.Path, "/old") {
 			status := http.StatusTemporaryRedirect
-			if r.Method == "DELETE" {
+			if r.Method == http.MethodDelete {
 				status = http.StatusFound // which turns it into a GET
 			}
 			http.Redirect(w, r, strings.TrimPrefix(r.URL.String(), "/old"), status)
@@ -341,7 +344,7 @@ func TestTheServerIsAskedOnceWhatItIs(t *testing.T) {
 	s.instead = func(w http.ResponseWriter, r *http.Request) bool {
 		if fail {
 			fail = false
-			http.Error(w, "not yet", 503)
+			http.Error(w, "not yet", http.StatusServiceUnavailable)
 			return true
 		}
 		return ok(w, r)

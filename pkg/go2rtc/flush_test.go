@@ -208,7 +208,7 @@ func TestAFlushThatGo2rtcRefusesLeavesTheStreamAsItIs(t *testing.T) {
 	refuse := replay(t, "patch-space-400.txt")
 	picture := replay(t, "frame-ok-headers.txt")
 	s.instead = func(w http.ResponseWriter, r *http.Request) bool {
-		return r.Method == "PATCH" && refuse(w, r) || strings.HasSuffix(r.URL.Path, "frame.jpeg") && picture(w, r)
+		return r.Method == http.MethodPatch && refuse(w, r) || strings.HasSuffix(r.URL.Path, "frame.jpeg") && picture(w, r)
 	}
 	c := s.client()
 	wantFault(t, flush(t, c, 5*time.Second, gate()).Err, fault.Go2rtc, "refuses the stream")

@@ -22,8 +22,8 @@ import (
 	"github.com/camwarden/camwarden/pkg/go2rtc"
 )
 
-// real is a running go2rtc, the one that GO2RTC names, with a configuration file of its own.
-type real struct {
+// realServer is a running go2rtc, the one that GO2RTC names, with a configuration file of its own.
+type realServer struct {
 	*go2rtc.Client
 	t      *testing.T
 	url    string
@@ -31,7 +31,7 @@ type real struct {
 }
 
 // startReal starts it with more lines under "api:", and streams.
-func startReal(t *testing.T, api, streams string) *real {
+func startReal(t *testing.T, api, streams string) *realServer {
 	t.Helper()
 	program := os.Getenv("GO2RTC")
 	if program == "" {
@@ -42,7 +42,7 @@ func startReal(t *testing.T, api, streams string) *real {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := &real{t: t, url: "http://" + listen.Addr().String(), config: filepath.Join(t.TempDir(), "go2rtc.yaml")}
+	r := &realServer{t: t, url: "http://" + listen.Addr().String(), config: filepath.Join(t.TempDir(), "go2rtc.yaml")}
 	text := fmt.Sprintf("api:\n  listen: %q\n%srtsp:\n  listen: %q\nwebrtc:\n  listen: \"\"\nlog:\n  level: error\n%s",
 		listen.Addr(), api, rtsp.Addr(), streams)
 	if err := os.WriteFile(r.config, []byte(text), 0o600); err != nil {
@@ -86,7 +86,7 @@ func simulated(t *testing.T, config camsim.Config) *camsim.Camera {
 	return camera
 }
 
-func (r *real) frame(name string, limit time.Duration) (go2rtc.Picture, error) {
+func (r *realServer) frame(name string, limit time.Duration) (go2rtc.Picture, error) {
 	ctx, cancel := context.WithTimeout(r.t.Context(), limit)
 	defer cancel()
 	return r.Frame(ctx, name)
@@ -245,7 +245,7 @@ func TestRealServersViewerIsSeenAndKept(t *testing.T) {
 	ctx, leave := context.WithCancel(t.Context())
 	defer leave()
 	req, _ := http.NewRequestWithContext(ctx, http.MethodGet, r.url+"/api/stream.mp4?src=theirs", nil)
-	res, err := (&http.Client{Transport: &http.Transport{DisableKeepAlives: true}}).Do(req)
+	res, err := (&http.Client{Transport: &http.Transport{DisableKeepAlives: true}}).Do(req) //nolint:bodyclose // closed by the goroutine that watches
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -147,7 +147,7 @@ func TestANameThatMayBeHiddenBehindAMaskIsAskedFor(t *testing.T) {
 	s.set("***-3", idle("rtsp://127.1.1.1:554/x"))
 	s.set("cam-3", idle("rtsp://127.1.1.1:554/x"))
 	s.instead = func(w http.ResponseWriter, r *http.Request) bool {
-		if r.Method == "GET" && r.URL.RawQuery == "" {
+		if r.Method == http.MethodGet && r.URL.RawQuery == "" {
 			fmt.Fprint(w, `{"***-3":`+idle("rtsp://127.1.1.1:554/x").json()+`}`)
 			return true
 		}
@@ -198,7 +198,7 @@ func TestWhatGo2rtcSaysAgainstASourceIsSaid(t *testing.T) {
 	t.Parallel()
 	s := newServer(t)
 	refuse := replay(t, "patch-space-400.txt")
-	s.instead = func(w http.ResponseWriter, r *http.Request) bool { return r.Method == "PATCH" && refuse(w, r) }
+	s.instead = func(w http.ResponseWriter, r *http.Request) bool { return r.Method == http.MethodPatch && refuse(w, r) }
 	r := one(t, s.client(), gate())
 	wantFault(t, r.Err, fault.Go2rtc, "source with spaces may be insecure")
 	if r.Created {
@@ -210,7 +210,7 @@ func TestAServerThatDiesAmidRegisteringIsNotAskedOnAndOn(t *testing.T) {
 	t.Parallel()
 	s := newServer(t)
 	s.instead = func(w http.ResponseWriter, r *http.Request) bool {
-		if r.Method != "PATCH" {
+		if r.Method != http.MethodPatch {
 			return false
 		}
 		hangUp()

@@ -50,15 +50,16 @@ func (c *Client) Remove(ctx context.Context, runs Runs, names ...string) ([]Remo
 		r := &results[i]
 		switch {
 		case r.Err != nil:
+			continue
 		case broken != nil:
 			r.Err = broken
-		case c.idle(ctx, r, states, runs, until):
-			r.Note, r.Err = c.delete(ctx, r.Name)
-			broken = r.Err
-			asked = append(asked, r.Name)
-		case r.Err != nil:
-			broken = r.Err
+			continue
 		}
+		if c.idle(ctx, r, states, runs, until) {
+			r.Note, r.Err = c.delete(ctx, r.Name)
+			asked = append(asked, r.Name)
+		}
+		broken = r.Err
 	}
 	c.seeGone(ctx, results, asked)
 	return results, nil

@@ -52,7 +52,7 @@ func TestARemovalThatGo2rtcOnlyClaimsIsAnError(t *testing.T) {
 	t.Parallel()
 	s := newServer(t)
 	s.set("camwarden-gate", idle(gateSource))
-	s.instead = func(_ http.ResponseWriter, r *http.Request) bool { return r.Method == "DELETE" }
+	s.instead = func(_ http.ResponseWriter, r *http.Request) bool { return r.Method == http.MethodDelete }
 	r := remove(t, s.client(), "camwarden-gate")
 	wantFault(t, r.Err, fault.Go2rtc, "still has the stream camwarden-gate")
 	if r.Gone {
@@ -127,7 +127,7 @@ func TestARemovalThatIsNotAnsweredIsLookedAfter(t *testing.T) {
 	s.set("cam1", idle(source(1).URL))
 	s.set("cam2", idle(source(2).URL))
 	s.instead = func(w http.ResponseWriter, r *http.Request) bool {
-		if r.Method != "DELETE" {
+		if r.Method != http.MethodDelete {
 			return false
 		}
 		s.set("cam1", nil)

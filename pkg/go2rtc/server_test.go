@@ -239,7 +239,8 @@ func recorded(t *testing.T, file string) *http.Response {
 // replay answers everything with a recording.
 func replay(t *testing.T, file string) func(http.ResponseWriter, *http.Request) bool {
 	t.Helper()
-	res := recorded(t, file)
+	res := recorded(t, file) //nolint:bodyclose // a recording, closed when it has been read
+	defer res.Body.Close()
 	body, err := io.ReadAll(res.Body)
 	if err != nil && file != "frame-ok-headers.txt" {
 		t.Fatalf("%s: %v", file, err)
