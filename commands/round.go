@@ -6,6 +6,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/camwarden/camwarden/pkg/config"
 	"github.com/camwarden/camwarden/pkg/fault"
 	"github.com/camwarden/camwarden/pkg/round"
 )
@@ -59,6 +60,10 @@ func (f roundFlags) validate(cmd *cobra.Command) error {
 	switch {
 	case f.deadline <= 0:
 		return fault.New(fault.Usage, "", "--deadline: %s would end the round before it begins", f.deadline).WithHint("for example --deadline 5m")
+	case f.deadline > config.Longest:
+		return tooLong("--deadline", f.deadline)
+	case f.cooldown > config.Longest:
+		return tooLong("--cooldown", f.cooldown)
 	case f.cooldown < 0:
 		return fault.New(fault.Usage, "", "--cooldown: %s is less than no pause at all", f.cooldown).WithHint("for example --cooldown 1m")
 	}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/camwarden/camwarden/pkg/config"
 	"github.com/camwarden/camwarden/pkg/fault"
 	"github.com/camwarden/camwarden/pkg/proc"
 	"github.com/camwarden/camwarden/pkg/round"
@@ -40,6 +41,8 @@ func (f *visitFlags) validate(cmd *cobra.Command) error {
 	switch {
 	case cmd.Flags().Changed("timeout") && f.timeout <= 0:
 		return fault.New(fault.Usage, "", "--timeout: %s is not a time that a visit could take", f.timeout).WithHint("for example --timeout 10s")
+	case f.timeout > config.Longest:
+		return tooLong("--timeout", f.timeout)
 	case f.jobs < 1:
 		return fault.New(fault.Usage, "", "--jobs: %d visits at once would be none", f.jobs).WithHint("for example -j 8")
 	case cmd.Flags().Changed("width") && (f.width < 16 || f.width > 16384):
@@ -53,6 +56,10 @@ func (f *visitFlags) validate(cmd *cobra.Command) error {
 		}
 	}
 	return nil
+}
+
+func tooLong(flag string, d time.Duration) error {
+	return fault.New(fault.Usage, "", "%s: %s is longer than a year", flag, d).WithHint("at most %s 8760h", flag)
 }
 
 // knownSources are the names that a list of sources may hold, whether or not this version has them all.

@@ -14,8 +14,8 @@ import (
 	"github.com/camwarden/camwarden/pkg/camera"
 )
 
-// longest is the bound of a duration: sums of a few with the boot-time clock must not overflow.
-const longest = 365 * 24 * time.Hour
+// Longest is the bound of a duration, in the file and on the command line: sums of a few with the boot-time clock must not overflow.
+const Longest = 365 * 24 * time.Hour
 
 // problem notes what is wrong with the value at a place of the file, after the keys that lead there.
 func (l *loader) problem(at *node, format string, args ...any) {
@@ -192,7 +192,7 @@ func (l *loader) duration(n *node, least time.Duration, into *time.Duration) {
 		l.problem(n, "%s is negative", l.shown.quote(text))
 	case d < least:
 		l.problem(n, "%s must be more than 0", l.shown.quote(text))
-	case d > longest:
+	case d > Longest:
 		l.problem(n, "%s is longer than a year (8760h)", l.shown.quote(text))
 	default:
 		*into = d
