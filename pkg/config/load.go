@@ -94,7 +94,8 @@ type loader struct {
 func newLoader(path string, env func(string) string) (*loader, error) {
 	absolute, err := filepath.Abs(path)
 	if err != nil {
-		return nil, fault.New(fault.Local, "", "cannot tell the folder of %s: %w", path, err)
+		return nil, fault.New(fault.Local, "", "cannot tell the folder of %s: %w", path, err).
+			WithHint("the current folder was removed: go to one that is there, or give an absolute path")
 	}
 	c := Default()
 	c.Path, c.Inventory.Source = path, path

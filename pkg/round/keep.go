@@ -231,9 +231,19 @@ func unwritable(path string, err error) error {
 		return f.WithHint("something else has that name: ls -ld %s", path)
 	case errors.Is(err, fs.ErrPermission):
 		return f.WithHint("choose a folder this user may write to, with -d, or change its owner: ls -ld %s", filepath.Dir(path))
+	case errors.Is(err, unix.EFBIG):
+		return f.WithHint("allow larger files: ulimit -f")
+	case errors.Is(err, fs.ErrNotExist) && homeless(path):
+		return f.WithHint("the current folder was removed: go to one that is there, or give an absolute path")
 	case errors.Is(err, fs.ErrNotExist):
 		return f.WithHint("create the folder first: mkdir -p %s", filepath.Dir(path))
 	default:
 		return f
 	}
+}
+
+// homeless reports whether a path begins at a current folder that is no more.
+func homeless(path string) bool {
+	_, err := os.Getwd()
+	return err != nil && !filepath.IsAbs(path)
 }
