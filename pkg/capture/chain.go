@@ -143,6 +143,8 @@ func outOfTime(ctx context.Context, last *fault.Error) *fault.Error {
 	switch {
 	case last != nil:
 		return last
+	case errors.Is(context.Cause(ctx), context.DeadlineExceeded): // the visit's own, which has no cause of its own
+		return fault.New(fault.Deadline, "", "not tried: its time-out had passed before it could be dialled").WithHint("allow more time with --timeout")
 	case errors.Is(ctx.Err(), context.DeadlineExceeded):
 		return fault.New(fault.Deadline, "", "not tried: %w", context.Cause(ctx))
 	}
