@@ -36,6 +36,7 @@ func maskAll(text string, start *regexp.Regexp, find func(match, rest string) (f
 var (
 	authority = re(`(?i)://|:\\+/\\+/|%(?:25)*3a%(?:25)*2f%(?:25)*2f`)
 	encodedAt = re(`@|%(?:25)*40`)
+	oddLogin  = re(`(?i)\brtsps?:/?([\w.~%+-]+:[^\s"<>]+)@[\w\[]`) // a slash or two forgotten
 	bareLogin = re(`(?:^|[^\w.~%+/@*\]-])([\w.~%+-]+:[^\s"<>/\\]+)@[\w\[]`)
 )
 
@@ -51,6 +52,10 @@ func replaceURLs(text string) string {
 		return 0, userInfo(rest)
 	})
 	var spans []span
+	for _, m := range oddLogin().FindAllStringSubmatchIndex(text, -1) {
+		spans = append(spans, span{m[2], m[3]})
+	}
+	text, spans = mask(text, spans), nil
 	for _, m := range bareLogin().FindAllStringSubmatchIndex(text, -1) {
 		spans = append(spans, span{m[2], m[3]})
 	}

@@ -128,6 +128,7 @@ func TestWhatLooksLikeASecretIsHiddenWithoutBeingKnown(t *testing.T) {
 		"rtsp://u:p@w@[fe80::1]:554/a":                                           "rtsp://***@[fe80::1]:554/a",
 		"rtsp://a:b@h1/x,rtsp://c:d@h2/y":                                        "rtsp://***@h1/x,rtsp://***@h2/y",
 		"RTSPS://a:b%40c@h1":                                                     "RTSPS://***@h1",
+		"rtsp:/u:p/w@gate/x":                                                     "rtsp:/***@gate/x",
 		"rtsp://u:with blank@gate/x":                                             "rtsp://***@gate/x",
 		`rtsp://u:with"quote@gate/x`:                                             `rtsp://***@gate/x`,
 		"cut off: rtsp://admin:S3cre":                                            "cut off: rtsp://***",
