@@ -101,7 +101,9 @@ func TestEachTemperHasItsClassAndStepAndLeavesNothing(t *testing.T) {
 			result := chain.Visit(t.Context(), Visit{Camera: cam, Timeout: c.limit, Strict: true})
 			took := time.Since(began)
 
-			if took > c.limit+time.Second {
+			// 0.2 s late at the most when nothing else runs; ten times that here, among thirty visits at once. The exact
+			// bound is held by the tests of pkg/round, which take a late visit again with nothing beside it.
+			if took > c.limit+2*time.Second {
 				t.Errorf("took %s with a time-out of %s", took, c.limit)
 			}
 			if c.class == "" {
