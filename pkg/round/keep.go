@@ -203,7 +203,11 @@ func rename(from, to string, flags uint) error {
 // writable creates dir and tries to make a file in it: permission bits do not tell root, and say nothing of a read-only mount.
 func writable(dir string) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return unwritable(dir, err)
+		f := unwritable(dir, err)
+		if errors.Is(err, fs.ErrNotExist) && !homeless(dir) { // /proc and its like: nobody can make it there
+			f.WithHint("no folder can be made there: choose another folder with -d")
+		}
+		return f
 	}
 	probe, err := os.OpenFile(temporary(dir), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
@@ -213,7 +217,7 @@ func writable(dir string) error {
 }
 
 // unwritable names the path once: the os package puts it, or that of a temporary file, into its own text.
-func unwritable(path string, err error) error {
+func unwritable(path string, err error) *fault.Error {
 	cause := err
 	var inPath *fs.PathError
 	var inLink *os.LinkError
