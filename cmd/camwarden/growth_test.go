@@ -56,7 +56,7 @@ func mustNotGrow(t *testing.T, first, last held) {
 	if last.Threads > first.Threads+8 {
 		t.Errorf("threads grew from %d to %d", first.Threads, last.Threads)
 	}
-	if last.Heap > first.Heap+128<<10 {
+	if last.Heap > first.Heap+160<<10 {
 		t.Errorf("the heap grew from %d to %d bytes", first.Heap, last.Heap)
 	}
 	if last.Resident > first.Resident*5/4+4<<20 {
