@@ -2,6 +2,7 @@ package capture
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"os"
 	"os/exec"
@@ -202,14 +203,17 @@ func TestASizeThatNoCameraHasCostsNoMemory(t *testing.T) {
 	ffmpeg := realFFmpeg(t)
 	w := newWorkbench(t)
 	d := w.decoder(ffmpeg)
+	// A child's figure begins at its parent's (getrusage(2)), and that of a test with the race detector is large: so one is
+	// held against the other.
+	var small int64
 	for _, c := range []struct {
 		width, height int
-		most          int64 // MiB resident
+		most          int64 // MiB resident; 0: little more than the first, small one
 		says          string
 	}{
-		{320, 240, 100, ""},
-		{16384, 16384, 100, "16384x16384"},
-		{8192, 8192, 100, "8192x8192"},
+		{320, 240, 500, ""},
+		{16384, 16384, 0, "16384x16384"},
+		{8192, 8192, 0, "8192x8192"},
 		{8192, 5120, 500, "damaged"}, // the largest allowed, and most of it missing
 	} {
 		frame := canvas(c.width, c.height, 300)
@@ -222,8 +226,11 @@ func TestASizeThatNoCameraHasCostsNoMemory(t *testing.T) {
 		_ = cmd.Run()
 		resident := cmd.ProcessState.SysUsage().(*syscall.Rusage).Maxrss >> 10
 		t.Logf("%dx%d: %d MiB, %v", c.width, c.height, resident, err)
-		if resident > c.most {
-			t.Errorf("%dx%d: ffmpeg took %d MiB, at most %d are in order", c.width, c.height, resident, c.most)
+		if small == 0 {
+			small = resident
+		}
+		if most := cmp.Or(c.most, small+40); resident > most {
+			t.Errorf("%dx%d: ffmpeg took %d MiB, at most %d are in order", c.width, c.height, resident, most)
 		}
 	}
 }
