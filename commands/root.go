@@ -27,8 +27,6 @@ type cli struct {
 // Main runs the command line and returns the exit code. It returns only when everything it started has been cleaned up
 // or reported, which is why nothing below main may exit the process.
 func Main(world World, args []string) int {
-	stop := surviveClosedPipes(world.Signals)
-	defer stop()
 	return int(run(world, args))
 }
 

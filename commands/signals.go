@@ -25,11 +25,16 @@ func kernelSignals(c chan<- os.Signal, wanted ...os.Signal) func() {
 	return func() { signal.Stop(c) }
 }
 
-// surviveClosedPipes makes a write to a closed pipe an error (EPIPE) instead of the end of this process:
-// a round whose reader went away still has children to end. Receiving the signal and dropping it, rather than
-// ignoring it, keeps the default action for the children, which inherit only "ignored".
-func surviveClosedPipes(signals Signals) (stop func()) {
-	return signals(make(chan os.Signal, 1), syscall.SIGPIPE)
+// survivor returns a stream like f on which writing to a closed pipe is an error (EPIPE) instead of the end of this process:
+// a round whose reader went away still has children to end. The Go runtime ends a process for that on descriptors 1 and 2 alone
+// (os/signal, "SIGPIPE"), so the stream is a copy under another number. Receiving the signal by Notify would do as well, and
+// start two threads; ignoring it would pass on to the children. A copy that cannot be made leaves f as it is.
+func survivor(f *os.File) *os.File {
+	fd, err := unix.FcntlInt(f.Fd(), unix.F_DUPFD_CLOEXEC, 3)
+	if err != nil {
+		return f
+	}
+	return os.NewFile(uintptr(fd), f.Name())
 }
 
 // signalled is the cause of a context that a signal cancelled.

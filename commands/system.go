@@ -29,7 +29,7 @@ type Terminal struct {
 // System returns the world of this process.
 func System() World {
 	return World{
-		Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr,
+		Stdin: os.Stdin, Stdout: survivor(os.Stdout), Stderr: survivor(os.Stderr),
 		Getenv:   os.LookupEnv,
 		Terminal: terminalOf(os.Stdout, os.Stderr),
 		Signals:  kernelSignals,
