@@ -15,7 +15,7 @@ func TestAnEscapeeThatKeepsMovingIsCaught(t *testing.T) {
 	length := func() int64 {
 		info, err := os.Stat(trail)
 		if err != nil {
-			t.Fatal(err)
+			return 0 // caught before its first move
 		}
 		return info.Size()
 	}

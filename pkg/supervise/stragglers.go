@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
+	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -68,7 +70,12 @@ func (s *Supervisor) look(h *hunt) (more bool, err error) {
 	if err != nil {
 		return false, fmt.Errorf("cannot look for what pid %d left behind: %w", h.leader, err)
 	}
-	for _, pid := range s.strangers(children) {
+	strangers := s.strangers(children)
+	maps.DeleteFunc(s.buried, func(pid, _ int) bool { return !slices.Contains(strangers, pid) })
+	for _, pid := range strangers {
+		if group, known := s.buried[pid]; known && group != h.group && h.since[pid].IsZero() {
+			continue
+		}
 		stat, err := s.fs.Stat(pid)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
@@ -92,7 +99,10 @@ func (s *Supervisor) look(h *hunt) (more bool, err error) {
 			}
 			more = true
 		case foreign:
-			h.ghost = h.ghost || stat.Dead()
+			if stat.Dead() {
+				h.ghost = true
+				s.buried[pid] = stat.PGRP
+			}
 		}
 	}
 	return more, nil
@@ -142,6 +152,10 @@ func (s *Supervisor) judge(h *hunt, stat proc.Stat) (verdict, error) {
 	}
 	if arguments, err := s.fs.Cmdline(stat.PID); err == nil && len(arguments) == 0 {
 		return unclear, nil
+	}
+	// In the middle of an exec there is no environment, and right after it there are arguments.
+	if _, marked, err := s.fs.Environ(stat.PID, ledger.MarkVariable); marked || err != nil {
+		return unclear, err
 	}
 	return foreign, nil
 }

@@ -49,6 +49,9 @@ type Supervisor struct {
 	running sync.WaitGroup   // calls of Run
 
 	looking sync.Mutex // one look for stragglers at a time: a list of children is whole only while nobody reaps from it
+	// buried are children found dead of whom nothing was known to who looked, with their groups. They stay until other code
+	// reaps them, and must not make every later look longer.
+	buried map[int]int
 }
 
 // New returns a Supervisor. It changes two attributes of the whole calling process, for good: orphaned descendants are
@@ -69,7 +72,7 @@ func New(fs proc.FS) (*Supervisor, error) {
 	s := &Supervisor{
 		fs: fs, self: self,
 		spawn: make(chan func()), hurry: make(chan struct{}),
-		leaders: map[int]struct{}{},
+		leaders: map[int]struct{}{}, buried: map[int]int{},
 	}
 	go s.spawner()
 	return s, nil
