@@ -209,6 +209,10 @@ func writable(dir string) error {
 		}
 		return f
 	}
+	// A file without a name, where the file system has such: a round killed in this moment leaves no scrap.
+	if probe, err := os.OpenFile(dir, os.O_WRONLY|unix.O_TMPFILE, 0o600); err == nil {
+		return probe.Close()
+	}
 	probe, err := os.OpenFile(temporary(dir), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return unwritable(dir, err)
