@@ -1,6 +1,7 @@
 package capture
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"slices"
@@ -14,6 +15,7 @@ import (
 type Chain struct {
 	sources []Source
 	wrong   []string // why which sources were left out
+	remedy  string   // for the first of them
 }
 
 // standby is a source that can put off what is costly to check until it is needed.
@@ -22,34 +24,57 @@ type standby interface {
 	StandBy() error
 }
 
+// StandBy says whether any of the sources may work here, as far as that can be told without starting anything: a round asks
+// this before it waits for another one, and NewChain when its turn has come. The error is of class no-source when none can.
+func StandBy(sources []Source) error {
+	var chain Chain
+	for _, source := range sources {
+		late, ok := source.(standby)
+		if !ok {
+			return nil
+		}
+		err := fault.From(late.StandBy(), fault.Local, "")
+		if err == nil {
+			return nil
+		}
+		chain.leaveOut(source, err)
+	}
+	return chain.none()
+}
+
 // NewChain checks the sources and keeps those that can work, in the given order; behind one that works, another one is
 // checked when its turn comes. The error is of class no-source when none can work, and cancelled when ctx ended before that
 // was known; nothing has been dialled.
 func NewChain(ctx context.Context, sources []Source) (Chain, error) {
-	var (
-		chain  Chain
-		remedy string
-	)
+	var chain Chain
 	for _, source := range sources {
 		err := chain.check(ctx, source)
 		switch {
 		case err == nil:
 			chain.sources = append(chain.sources, source)
-			continue
 		case err.Class == fault.Cancelled:
 			return Chain{}, err
-		case remedy == "":
-			remedy = err.Hint
+		default:
+			chain.leaveOut(source, err)
 		}
-		chain.wrong = append(chain.wrong, "source "+source.Name()+" cannot work here: "+err.Message)
 	}
-	switch {
-	case len(chain.sources) > 0:
+	if len(chain.sources) > 0 {
 		return chain, nil
-	case len(chain.wrong) == 0:
-		return Chain{}, fault.New(fault.NoSource, "", "no source is listed").WithHint("set sources, or leave it out for the default")
 	}
-	return Chain{}, fault.New(fault.NoSource, "", "%s", strings.Join(chain.wrong, "; ")).WithHint("%s", remedy)
+	return Chain{}, chain.none()
+}
+
+func (c *Chain) leaveOut(source Source, why *fault.Error) {
+	c.wrong = append(c.wrong, "source "+source.Name()+" cannot work here: "+why.Message)
+	c.remedy = cmp.Or(c.remedy, why.Hint)
+}
+
+// none is the error of a chain in which no source was left.
+func (c *Chain) none() error {
+	if len(c.wrong) == 0 {
+		return fault.New(fault.NoSource, "", "no source is listed").WithHint("set sources, or leave it out for the default")
+	}
+	return fault.New(fault.NoSource, "", "%s", strings.Join(c.wrong, "; ")).WithHint("%s", c.remedy)
 }
 
 func (c Chain) check(ctx context.Context, source Source) *fault.Error {

@@ -169,3 +169,36 @@ func TestAnAttemptIsShownAsTheDocumentsPromise(t *testing.T) {
 		t.Errorf("got %s, want %s", got, want)
 	}
 }
+
+// atHand is a source that can be told useless at a glance.
+type atHand struct {
+	answer
+
+	glance error
+}
+
+func (a atHand) StandBy() error { return a.glance }
+
+func TestAtAGlanceOnlyAMissingProgramRulesASourceOut(t *testing.T) {
+	t.Parallel()
+	missing := fault.New(fault.NoSource, "", "not found").WithHint("install it")
+	unasked := answer{name: "unasked", check: errors.New("was asked")}
+	for name, c := range map[string]struct {
+		sources []Source
+		want    fault.Class
+	}{
+		"none listed":           {nil, fault.NoSource},
+		"only a missing one":    {[]Source{atHand{unasked, missing}}, fault.NoSource},
+		"one that is there":     {[]Source{atHand{unasked, nil}}, ""},
+		"one that cannot tell":  {[]Source{unasked}, ""},
+		"a second one is there": {[]Source{atHand{unasked, missing}, atHand{unasked, nil}}, ""},
+	} {
+		err := StandBy(c.sources)
+		if fault.ClassOf(err) != c.want {
+			t.Errorf("%s: %v", name, err)
+		}
+		if known := fault.From(err, fault.Local, ""); len(c.sources) == 1 && c.want != "" && known.Hint != "install it" {
+			t.Errorf("%s: the remedy is lost: %+v", name, known)
+		}
+	}
+}

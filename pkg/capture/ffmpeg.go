@@ -60,6 +60,12 @@ func (f *FFmpeg) Check(ctx context.Context) error {
 func (f *FFmpeg) StandBy() error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if f.probed { // by an earlier round: more is known than a look at the file tells
+		if f.err != nil {
+			return f.err
+		}
+		return nil
+	}
 	found, err := find(f.program)
 	if err != nil {
 		return err

@@ -60,6 +60,10 @@ func Run(ctx context.Context, plan Plan, deps Deps, tell func(Event)) (Report, e
 		return r.finish(), nil
 	}
 	defer lock.release()
+	if r.chain, err = capture.NewChain(ctx, r.deps.Sources); err != nil {
+		return r.report, err // this may have started a child to ask it what it can, but has dialled nothing
+	}
+	r.warn()
 	r.round(ctx)
 	return r.finish(), nil
 }
@@ -71,10 +75,9 @@ func (r *runner) prepare(ctx context.Context) error {
 		return fault.New(fault.Local, "", "cannot read this process's own entry in the process table: %w", err).
 			WithHint("camwarden needs /proc mounted: ls /proc/self")
 	}
-	if r.chain, err = capture.NewChain(ctx, r.deps.Sources); err != nil {
+	if err = capture.StandBy(r.deps.Sources); err != nil {
 		return err
 	}
-	r.warn()
 	for _, cam := range r.cams {
 		if _, err := cam.Password.Reveal(); err != nil {
 			known := fault.From(err, fault.Usage, "")
