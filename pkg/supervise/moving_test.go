@@ -1,7 +1,9 @@
 package supervise
 
 import (
+	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"testing"
 	"time"
@@ -33,4 +35,48 @@ func TestAnEscapeeThatKeepsMovingIsCaught(t *testing.T) {
 		}
 	}
 	s.wantClean()
+}
+
+// At full speed it has forked its successor before it was killed, most of the time. It is caught in the end, or the ending
+// says that it was not: never that all is well while it lives.
+func TestAnEscapeeThatMovesAtFullSpeedIsNeverCalledGone(t *testing.T) {
+	t.Parallel()
+	python, err := exec.LookPath("python3")
+	if err != nil {
+		t.Skip("python3 is not installed; make test installs it")
+	}
+	s := newStage(t)
+	for i := range 20 {
+		trail := filepath.Join(s.dir, fmt.Sprint("moves", i))
+		// Without exec: it keeps the environment that it was born with. It gives up after 3 s.
+		hopper := fmt.Sprintf(`
+import os, time
+end, trail = time.monotonic() + 3, os.open(%q, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+while time.monotonic() < end:
+    if os.fork(): os._exit(0)
+    os.setsid()
+    os.write(trail, b".")
+`, trail)
+		spec := s.shell(`"` + python + `" -c "$HOPPER"; until [ -s ` + trail + ` ]; do sleep 0.01; done`)
+		spec.Env = append(spec.Env, "HOPPER="+hopper)
+		e := s.Run(t.Context(), spec)
+		moves := func() int64 {
+			info, err := os.Stat(trail)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return info.Size()
+		}
+		before := moves()
+		if before == 0 {
+			t.Fatalf("it never moved: %+v", e)
+		}
+		time.Sleep(30 * time.Millisecond)
+		if later := moves(); later != before && e.Kind != Stuck {
+			t.Fatalf("it moved %d times after its end had been seen: %+v", later-before, e)
+		}
+		if e.Kind == Exited && e.Err != nil {
+			t.Errorf("%+v", e)
+		}
+	}
 }

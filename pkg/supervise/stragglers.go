@@ -23,7 +23,7 @@ import (
 // The child is an unreaped zombie throughout: its group's number cannot pass to others (man 2 kill), and its own
 // orphans have all been handed over. We never wait for "any" child, which would steal the status of another call's.
 func (s *Supervisor) clear(c *child) (int, error) {
-	hunt := hunt{leader: c.pid(), lease: c.mark.Lease, since: map[int]time.Time{}, blank: map[int]int{}}
+	hunt := hunt{leader: c.pid(), lease: c.mark.Lease, since: map[int]time.Time{}, unclear: map[int]time.Time{}}
 	if c.stolen == nil {
 		hunt.group = c.pid()
 		// Its members can no longer fork: the kernel signals a group in one step and refuses a fork while SIGKILL is pending.
@@ -55,10 +55,10 @@ type hunt struct {
 	lease   string
 	since   map[int]time.Time // proven ours, and killed, at that time; a zombie can no longer show its mark
 	killed  int
-	undying int         // outlives SIGKILL by more than bound
-	denied  error       // why a signal could not be sent
-	blank   map[int]int // how often a process was unclear
-	ghost   bool        // the last look met somebody dead of whom nothing is known
+	undying int               // outlives SIGKILL by more than bound
+	denied  error             // why a signal could not be sent
+	unclear map[int]time.Time // since when a process is
+	ghost   bool              // the last look met somebody dead of whom nothing is known
 }
 
 // look kills and reaps the stragglers it finds among our children, and reports whether to look again.
@@ -86,9 +86,7 @@ func (s *Supervisor) look(h *hunt) (more bool, err error) {
 		verdict, doubt := s.judge(h, stat)
 		switch verdict {
 		case unclear:
-			// One that has lost its memory is dying; on a busy host the rest takes it longer than all the looks do.
-			dying := errors.Is(doubt, fs.ErrNotExist)
-			if h.blank[pid]++; dying || h.blank[pid] < maxBlank {
+			if h.patient(pid, doubt) {
 				more = true
 			} else if doubt != nil {
 				return false, fmt.Errorf("cannot tell whether pid %d is what pid %d left behind: %w", pid, h.leader, doubt)
@@ -129,8 +127,26 @@ const (
 	ours
 )
 
-// maxBlank bounds the looks spent on a process that is unclear: an exec takes microseconds, and what stays blank is dying.
-const maxBlank = 8
+// hiddenBound is how long we ask about a process that hides from us: it may be just changing its user.
+const hiddenBound = 50 * time.Millisecond
+
+// patient says whether to look again at a process that is unclear. One that has lost its memory is dying, which may take it
+// longer than all looks do. One without environment and arguments is in the middle of an exec: that takes microseconds, but
+// on a busy host it was met there for 50 ms and more, and who does not wait for it lets it go.
+func (h *hunt) patient(pid int, doubt error) bool {
+	since, again := h.unclear[pid]
+	if !again {
+		since = time.Now()
+		h.unclear[pid] = since
+	}
+	switch {
+	case errors.Is(doubt, fs.ErrNotExist):
+		return true
+	case doubt != nil:
+		return time.Since(since) < hiddenBound
+	}
+	return time.Since(since) < bound
+}
 
 // judge says whose a process is; with unclear it gives the reason, if there is one beyond being young.
 func (s *Supervisor) judge(h *hunt, stat proc.Stat) (verdict, error) {
