@@ -44,6 +44,7 @@ func newChild(spec *Spec) *child {
 	if len(spec.Stdin) > 0 { // otherwise os/exec opens /dev/null: a child never reads our own stdin
 		c.cmd.Stdin = bytes.NewReader(spec.Stdin)
 	}
+	c.cmd.ExtraFiles = spec.Files
 	c.cmd.WaitDelay = pipeDelay
 	c.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	return c
@@ -115,7 +116,7 @@ func (s *Supervisor) started(c *child, err error) Ending {
 
 // launch runs on the spawning thread.
 func (s *Supervisor) launch(c *child) error {
-	if err := c.cmd.Start(); err != nil {
+	if err := c.begin(); err != nil {
 		return err
 	}
 	s.mu.Lock()

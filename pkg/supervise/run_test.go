@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"io"
 	"os"
 	"slices"
 	"strings"
@@ -252,6 +253,89 @@ func TestStdinIsFedAndNeverWaitedFor(t *testing.T) {
 	s.wantKind(s.Run(t.Context(), spec), Expired)
 	if e := s.Run(t.Context(), s.shell("cat; echo end")); string(e.Stdout) != "end\n" {
 		t.Errorf("without stdin: %+v", e)
+	}
+	s.wantClean()
+}
+
+func TestStdinMayComeLaterThanTheChild(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	text := bytes.Repeat([]byte("0123456789abcdef"), 1<<16)
+	run := func(script string, limit time.Duration, later <-chan []byte) <-chan Ending {
+		spec := s.shell(script)
+		spec.Later = later
+		if limit > 0 {
+			spec.Limit = limit
+		}
+		ended := make(chan Ending, 1)
+		go func() { ended <- s.Run(t.Context(), spec) }()
+		return ended
+	}
+	later := make(chan []byte)
+	reading := run("echo up; exec cat", 0, later)
+	eventually(t, "the child to be up", func() bool { return !s.idle() })
+	select {
+	case e := <-reading:
+		t.Fatalf("it did not wait for what it shall read: %+v", e)
+	case later <- text:
+	}
+	if e := <-reading; e.Kind != Exited || e.Code != 0 || !bytes.Equal(e.Stdout, append([]byte("up\n"), text...)) {
+		t.Errorf("cat returned %d bytes of %d: %v", len(e.Stdout), len(text), e)
+	}
+
+	none := make(chan []byte)
+	reading = run("cat; echo end", 0, none)
+	close(none)
+	if e := <-reading; string(e.Stdout) != "end\n" {
+		t.Errorf("with nothing to read: %+v", e)
+	}
+
+	unread := make(chan []byte, 1)
+	unread <- text
+	if e := <-run("exit 0", 0, unread); e.Kind != Exited || e.Code != 0 || e.Err != nil {
+		t.Errorf("one that does not read: %+v", e)
+	}
+	for range 2 { // nobody sends anything, or one that never reads was sent too much for the pipe
+		never := make(chan []byte, 1)
+		s.wantKind(<-run("exec sleep 300", 200*time.Millisecond, never), Expired)
+		never <- text
+		s.wantKind(<-run("exec sleep 300", 200*time.Millisecond, never), Expired)
+	}
+	missing := make(chan []byte)
+	spec := s.shell("")
+	spec.Path, spec.Later = "/no/such/program", missing
+	s.wantKind(s.Run(t.Context(), spec), Refused)
+	s.wantClean()
+}
+
+func TestFilesAreOpenInTheChild(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	var files []*os.File
+	for _, name := range []string{"in", "out"} {
+		fd, err := unix.MemfdCreate(name, unix.MFD_CLOEXEC)
+		if err != nil {
+			t.Fatal(err)
+		}
+		file := os.NewFile(uintptr(fd), name)
+		defer file.Close()
+		files = append(files, file)
+	}
+	if _, err := files[0].WriteString("a picture"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := files[0].Seek(0, io.SeekStart); err != nil {
+		t.Fatal(err)
+	}
+	spec := s.shell("cat <&3 >&4")
+	spec.Files = files
+	if e := s.Run(t.Context(), spec); e.Kind != Exited || e.Code != 0 {
+		t.Fatalf("%+v", e)
+	}
+	got := make([]byte, 100)
+	n, err := files[1].ReadAt(got, 0)
+	if string(got[:n]) != "a picture" {
+		t.Errorf("the child wrote %q, %v", got[:n], err)
 	}
 	s.wantClean()
 }

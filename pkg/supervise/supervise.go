@@ -11,6 +11,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"runtime"
 	"sync"
 	"time"
@@ -112,6 +113,12 @@ type Spec struct {
 	Env   []string // "NAME=value", beside the few of our own variables that a child gets: PATH, HOME, LANG and their like, never a secret
 	Stdin []byte   // what the child may read; nothing: end of file at once
 	Dir   string   // "" for ours
+
+	// Later takes the place of Stdin for a child that is started before it is known what it shall read: the first value is
+	// that, and a closed channel is the end of file. The caller sends or closes, whatever becomes of the child.
+	Later <-chan []byte
+	// Files are open in the child too, from number 3 on. Whoever opened them closes them.
+	Files []*os.File
 
 	// Lease was written before; it is required, and its deadline must not have passed. It learns the child's identity as
 	// soon as there is one; if somebody has struck it by then, the child is ended at once.
