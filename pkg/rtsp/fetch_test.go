@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/netip"
 	"os"
+	"slices"
 	"testing"
 	"time"
 
@@ -161,7 +162,10 @@ func TestACancelledVisitEndsAtOnceAndStillSaysGoodbye(t *testing.T) {
 	camera := start(t, camsim.Config{Temper: camsim.SilentAfterPlay})
 	ctx, cancel := context.WithCancel(t.Context())
 	began := time.Now()
-	_, session, err := rtsp.Fetch(ctx, targetOf(camera), patient(), func(step fault.Step) {
+	_, session, err := rtsp.Fetch(ctx, targetOf(camera), patient(), func(step fault.Step, codec rtsp.Codec) {
+		if (codec == rtsp.H264) != slices.Contains([]fault.Step{fault.Setup, fault.Play, fault.Media, fault.KeyFrame}, step) {
+			t.Errorf("step %s: codec %q", step, codec)
+		}
 		if step == fault.Media {
 			cancel()
 		}
@@ -202,7 +206,7 @@ func TestNothingIsDialledForWhatCannotBeAsked(t *testing.T) {
 		"a transport of no kind":  {Address: address, Transport: "pigeon"},
 		"a name without address.": {Host: "gate.example"},
 	} {
-		_, session, err := rtsp.Fetch(t.Context(), target, rtsp.Limits{}, func(step fault.Step) { t.Errorf("%s: step %s began", name, step) })
+		_, session, err := rtsp.Fetch(t.Context(), target, rtsp.Limits{}, func(step fault.Step, _ rtsp.Codec) { t.Errorf("%s: step %s began", name, step) })
 		if class := fault.ClassOf(err); class != fault.Usage && class != fault.DNS || session.Opened {
 			t.Errorf("%s: %v", name, err)
 		}

@@ -116,11 +116,11 @@ var ErrRedirected = errors.New("it sends us on")
 // session down and closes the connection. When it returns, no goroutine and no socket is left.
 //
 // A key frame is clean when it came from its first slice to its last with no packet missing in between; damaged ones
-// are skipped. observe, if not nil, is called at the beginning of each step.
+// are skipped. observe, if not nil, is called at the beginning of each step; the codec is known from SETUP on.
 //
 // Every error is a *fault.Error with class and step: unreachable, refused, local, dns, timeout, auth, not-found,
 // exhausted, closed, protocol, no-video, usage or cancelled. None holds the password.
-func Fetch(ctx context.Context, target Target, limits Limits, observe func(fault.Step)) (KeyFrame, Session, error) {
+func Fetch(ctx context.Context, target Target, limits Limits, observe func(fault.Step, Codec)) (KeyFrame, Session, error) {
 	t, err := begin(ctx, target, limits, observe)
 	if err != nil {
 		return KeyFrame{}, t.session, err

@@ -29,6 +29,7 @@ func (t *talk) fetch() (KeyFrame, error) {
 		return KeyFrame{}, t.fault(fault.NoVideo, "it offers %s, and no H.264, H.265 or JPEG video", t.clean(offer.String())).
 			WithHint("the source ffmpeg may be able to read it")
 	}
+	t.codec = track.codec
 	if t.receiver, err = newReceiver(track, t.limits.Picture); err != nil {
 		return KeyFrame{}, err
 	}

@@ -24,7 +24,7 @@ type talk struct {
 	ctx     context.Context
 	target  Target
 	limits  Limits
-	observe func(fault.Step)
+	observe func(fault.Step, Codec)
 	whole   time.Time // when everything but the goodbye must be done
 	step    fault.Step
 	trip    time.Duration
@@ -41,12 +41,13 @@ type talk struct {
 	granted   bool // SETUP was
 	session   Session
 
+	codec    Codec // of the track that was chosen
 	receiver *receiver
 	sockets  *sockets // of UDP
 }
 
 // begin connects to the target; its errors are explained already, and what it then returns has ended.
-func begin(ctx context.Context, target Target, limits Limits, observe func(fault.Step)) (*talk, error) {
+func begin(ctx context.Context, target Target, limits Limits, observe func(fault.Step, Codec)) (*talk, error) {
 	t := &talk{ctx: ctx, target: target, limits: limits.complete(), observe: observe, deafen: func() {}}
 	if err := t.check(); err != nil {
 		t.ended = true
@@ -149,7 +150,7 @@ func (t *talk) end() {
 func (t *talk) note(step fault.Step) {
 	t.step = step
 	if t.observe != nil {
-		t.observe(step)
+		t.observe(step, t.codec)
 	}
 }
 
