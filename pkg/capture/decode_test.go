@@ -87,7 +87,7 @@ func TestAsManyPicturesAreDecodedAtOnceAsThereAreProcessors(t *testing.T) {
 	program := standInFor(t, "naps")
 	d := w.decoder(program)
 	var all sync.WaitGroup
-	for range 4 * runtime.GOMAXPROCS(0) {
+	for range 3 * batchMost * runtime.GOMAXPROCS(0) { // whatever waits for a place is decoded up to batchMost at a time
 		all.Go(func() {
 			if _, err := d.decode(t.Context(), "gate", "h264", []byte("a key frame")); err != nil {
 				t.Error(err)
@@ -96,8 +96,8 @@ func TestAsManyPicturesAreDecodedAtOnceAsThereAreProcessors(t *testing.T) {
 	}
 	all.Wait()
 	naps, err := filepath.Glob(program + ".*.nap")
-	if err != nil || len(naps) != 4*runtime.GOMAXPROCS(0) {
-		t.Fatalf("%d of %d were run: %v", len(naps), 4*runtime.GOMAXPROCS(0), err)
+	if err != nil || len(naps) < 3*runtime.GOMAXPROCS(0) {
+		t.Fatalf("%d were run: %v", len(naps), err)
 	}
 	type edge struct{ at, step int }
 	var edges []edge
@@ -123,9 +123,7 @@ func TestADecodeThatFindsNoProcessorInTimeSaysSo(t *testing.T) {
 	t.Parallel()
 	w := newWorkbench(t)
 	d := w.decoder(standInFor(t, "good"))
-	for range cap(d.places) {
-		d.places <- struct{}{}
-	}
+	d.free = 0 // others have all of them
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
 	_, err := d.decode(ctx, "gate", "h264", []byte("a key frame"))

@@ -55,7 +55,7 @@ func (t tool) order(v Visit, picturing Picturing, left time.Duration) (order, *f
 		o.args = append(o.args, "-i", dial)
 	}
 	o.args = append(o.args, "-an", "-sn", "-dn", "-vf", "setpts=PTS-STARTPTS,"+picturing.filter())
-	o.args = append(o.args, picturing.output()...)
+	o.args = append(o.args, picturing.output("pipe:1")...)
 	return o, nil
 }
 

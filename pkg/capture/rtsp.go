@@ -74,20 +74,30 @@ func (r *RTSP) Capture(ctx context.Context, v Visit) (Still, Report) {
 	if err != nil {
 		return Still{}, Report{Err: fault.From(err, fault.Local, "")}
 	}
+	r.decoder.enter()
+	defer r.decoder.leave()
 	began := time.Now()
-	frame, report := r.fetch(ctx, v, held, time.Until(deadline))
+	var waiting *poised
+	frame, report := r.fetch(ctx, v, held, time.Until(deadline), func(step fault.Step, codec rtsp.Codec) {
+		if step == fault.Play && codec != rtsp.JPEG {
+			waiting = r.decoder.poise(ctx, v.Camera.ID, spelling(codec))
+		}
+	})
 	if report.Err != nil {
+		waiting.dismiss()
 		return Still{}, report
 	}
 	still := Still{
 		JPEG: frame.Bytes, CapturedAt: frame.CapturedAt, Waited: frame.CapturedAt.Sub(began), KeyFrame: frame.Arriving, Codec: spelling(frame.Codec),
 	}
-	report.Err = r.picture(ctx, v, &still)
+	report.Err = r.picture(ctx, v, &still, waiting)
 	return still, report
 }
 
 // fetch holds the slot exactly as long as the camera may count a connection of ours.
-func (r *RTSP) fetch(ctx context.Context, v Visit, held *ledger.Held, left time.Duration) (frame rtsp.KeyFrame, report Report) {
+func (r *RTSP) fetch(
+	ctx context.Context, v Visit, held *ledger.Held, left time.Duration, observe func(fault.Step, rtsp.Codec),
+) (frame rtsp.KeyFrame, report Report) {
 	if held.Expired() { // we were stopped for long: others may have the slot by now
 		late := fault.New(fault.Deadline, fault.Connect, "too late to dial").WithHint("was this host asleep, or camwarden stopped?")
 		return frame, Report{Err: withStrike(late, held)}
@@ -109,7 +119,7 @@ func (r *RTSP) fetch(ctx context.Context, v Visit, held *ledger.Held, left time.
 	}
 	limits := limitsFor(left)
 	var err error
-	frame, session, err = rtsp.Fetch(ctx, target, limits, nil)
+	frame, session, err = rtsp.Fetch(ctx, target, limits, observe)
 	if err == nil {
 		return frame, report
 	}
@@ -133,8 +143,9 @@ func limitsFor(left time.Duration) rtsp.Limits {
 	return rtsp.Limits{Step: left - rest, Whole: left - rest, Goodbye: min(rest*3/4, rtsp.DefaultGoodbye)}
 }
 
-// picture turns the key frame in still.JPEG into a JPEG, where it is none yet or too wide, and fills in the rest.
-func (r *RTSP) picture(ctx context.Context, v Visit, still *Still) *fault.Error {
+// picture turns the key frame in still.JPEG into a JPEG, where it is none yet or too wide, and fills in the rest. An ffmpeg may
+// be waiting for it.
+func (r *RTSP) picture(ctx context.Context, v Visit, still *Still, waiting *poised) *fault.Error {
 	widest := r.decoder.picturing.Width
 	if still.Codec == string(rtsp.JPEG) {
 		picture, err := Validate(still.JPEG, v.Strict)
@@ -145,7 +156,12 @@ func (r *RTSP) picture(ctx context.Context, v Visit, still *Still) *fault.Error 
 	}
 	began := time.Now()
 	var err *fault.Error
-	if still.JPEG, err = r.decoder.decode(ctx, v.Camera.ID, still.Codec, still.JPEG); err != nil {
+	if waiting != nil {
+		still.JPEG, err = waiting.decode(still.JPEG)
+	} else {
+		still.JPEG, err = r.decoder.decode(ctx, v.Camera.ID, still.Codec, still.JPEG)
+	}
+	if err != nil {
 		return err
 	}
 	still.Decode = time.Since(began)

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -32,6 +33,23 @@ const (
 	oldHelp    = "Demuxer rtsp [RTSP input]:\n  -timeout           <int>        .D....... set maximum timeout (in seconds) to wait for incoming connections\n" +
 		"  -stimeout          <int>        .D....... set timeout (in microseconds) of socket TCP I/O operations\n"
 )
+
+// outputs are the files that a call wants pictures in.
+func outputs(args []string) []*os.File {
+	var all []*os.File
+	for i, arg := range args {
+		number, isPipe := strings.CutPrefix(arg, "pipe:")
+		if !isPipe || args[i-1] == "-i" {
+			continue
+		}
+		if fd, _ := strconv.Atoi(number); fd > 1 {
+			all = append(all, os.NewFile(uintptr(fd), arg))
+		} else {
+			all = append(all, os.Stdout) // a second os.File for it would close it when it is collected
+		}
+	}
+	return all
+}
 
 // standIn is an ffmpeg that answers the probe well, and then misbehaves.
 func standIn(behaviour string, args []string) int {
@@ -66,9 +84,25 @@ func standIn(behaviour string, args []string) int {
 	}
 	var tb testing.B
 	picture := photo(&tb, 320, 180)
+	together := len(outputs(args)) > 1
 	switch behaviour {
 	case "good":
+		for _, out := range outputs(args) {
+			out.Write(picture)
+		}
+	case "hangs-together":
+		if together {
+			time.Sleep(time.Hour)
+		}
 		os.Stdout.Write(picture)
+	case "half-together": // ends well, and one of the pictures is half
+		for i, out := range outputs(args) {
+			if together && i == 1 {
+				out.Write(picture[:len(picture)/2])
+			} else {
+				out.Write(picture)
+			}
+		}
 	case "half":
 		os.Stdout.Write(picture[:len(picture)/2])
 	case "twice":
@@ -82,7 +116,9 @@ func standIn(behaviour string, args []string) int {
 		if err := os.WriteFile(fmt.Sprintf("%s.%d.nap", os.Args[0], os.Getpid()), []byte(times), 0o600); err != nil {
 			return 99
 		}
-		os.Stdout.Write(picture)
+		for _, out := range outputs(args) {
+			out.Write(picture)
+		}
 	case "empty":
 	case "corrupt":
 		fmt.Fprintln(os.Stderr, "Input #0, concat, from 'pipe:0':\npipe:0: corrupt decoded frame in stream 0")

@@ -1,0 +1,73 @@
+package capture
+
+import (
+	"context"
+
+	"github.com/camwarden/camwarden/pkg/fault"
+	"github.com/camwarden/camwarden/pkg/supervise"
+)
+
+// poised is an ffmpeg that is started while the camera's key frame is awaited, and reads nothing before the camera has been
+// hung up on: a visit then does not wait for its start, which takes longer than the decode of a 1080p picture.
+type poised struct {
+	decoder *decoder
+	visit   context.Context
+	give    context.CancelFunc
+	later   chan []byte
+	ended   chan struct{} // closed when the rest is filled in
+	ending  supervise.Ending
+	err     *fault.Error
+}
+
+// poise starts an ffmpeg for a visit that is the only one under way; else it returns nil. Where many visits wait, one ffmpeg
+// for several frames is better than one for each that waits along with it.
+func (d *decoder) poise(ctx context.Context, camera, codec string) *poised {
+	d.mu.Lock()
+	lonely := d.visits == 1
+	d.mu.Unlock()
+	left := (&pending{ctx: ctx}).left()
+	if !lonely || left <= 0 {
+		return nil
+	}
+	e := &poised{decoder: d, visit: ctx, later: make(chan []byte, 1), ended: make(chan struct{})}
+	ctx, e.give = context.WithCancel(ctx)
+	go func() {
+		defer close(e.ended)
+		e.ending, e.err = d.run(ctx, camera, left, supervise.Spec{Args: d.args(codec), Later: e.later})
+	}()
+	return e
+}
+
+// decode gives it what it was started for.
+func (e *poised) decode(picture []byte) ([]byte, *fault.Error) {
+	defer e.give()
+	e.later <- picture // nobody else sends, so there is room
+	<-e.ended
+	if e.err != nil {
+		return nil, e.err
+	}
+	return e.ending.Stdout, e.decoder.verdict(e.visit, e.ending)
+}
+
+// dismiss ends one that was started in vain. Its end of file is what it hears at once, a signal perhaps not: it is reading.
+func (e *poised) dismiss() {
+	if e == nil {
+		return
+	}
+	close(e.later)
+	e.give()
+	<-e.ended
+}
+
+// enter and leave count the visits under way.
+func (d *decoder) enter() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.visits++
+}
+
+func (d *decoder) leave() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.visits--
+}
