@@ -132,13 +132,15 @@ func (c *cli) warnOfPasswords(args []string) {
 	}
 }
 
-// pick returns the cameras that arguments name. The password file is for those that the configuration does not know.
+// pick returns the cameras that arguments name. A password file that was named with them counts more than what is configured.
 func (s settings) pick(args []string, passwordFile string) ([]camera.Camera, error) {
-	inventory := s.config.Inventory
+	cameras, err := s.config.Inventory.Pick(args, lookup)
 	if passwordFile != "" {
-		inventory.Defaults.Password = camera.Secret{File: passwordFile}
+		for i := range cameras {
+			cameras[i].Password = camera.Secret{File: passwordFile}
+		}
 	}
-	return inventory.Pick(args, lookup)
+	return cameras, err
 }
 
 // selection returns the cameras of subnets. One without cameras is an error: a round of nothing would look like success.

@@ -45,7 +45,7 @@ CAM_PASSWORD=... camwarden snapshot rtsp://viewer@192.168.125.19/stream1`,
 	}
 	f.register(cmd, "keep pictures below `DIR` as <id>.jpg (default: here)")
 	cmd.Flags().StringVarP(&f.file, "file", "f", "", "keep the picture of one camera as `FILE`; - writes it to stdout")
-	cmd.Flags().StringVar(&f.passwordFile, "password-file", "", "read the password of cameras given by URL or address from `FILE`")
+	cmd.Flags().StringVar(&f.passwordFile, "password-file", "", "read the password of the cameras named from `FILE`, whatever is configured")
 	return cmd
 }
 
