@@ -30,6 +30,8 @@ type Ledger struct {
 	self proc.Identity
 
 	leases, streams, locks, records string
+
+	host string // where the locks of all users of this host stand
 }
 
 // Open makes the folders, mode 0700, where they are missing, and checks that they are this user's alone.
@@ -47,6 +49,7 @@ func Open(dirs Dirs, table proc.FS, run string) (*Ledger, error) {
 		locks:   filepath.Join(dirs.Runtime, "locks"),
 		streams: filepath.Join(dirs.State, "streams"),
 		records: filepath.Join(dirs.State, "records"),
+		host:    hostDir,
 	}
 	if err := l.prepare(); err != nil {
 		return nil, err

@@ -37,14 +37,18 @@ type Lock struct {
 	files    []*os.File
 	passed   []Holder
 	deadline time.Duration
+	open     func(path string) (*os.File, error) // how its files are opened, and made where they are missing
 }
 
 // TryLock takes the lock of that name if it is free. When it is busy the lock is nil and the holder is not.
 // Limit is how long we mean to hold it: past it Expired is true, and Margin later another may take the lock beside us.
 // The error is a *fault.Error of class local.
 func (l *Ledger) TryLock(name string, limit time.Duration) (*Lock, *Holder, error) {
-	lock := &Lock{deadline: proc.BootTime() + limit}
-	base := filepath.Join(l.locks, fileName(name)+".lock")
+	return l.tryAt(filepath.Join(l.locks, fileName(name)+".lock"), limit, l.openLock)
+}
+
+func (l *Ledger) tryAt(base string, limit time.Duration, open func(string) (*os.File, error)) (*Lock, *Holder, error) {
+	lock := &Lock{deadline: proc.BootTime() + limit, open: open}
 	busy, err := l.takeAll(lock, base)
 	if err == nil && busy == nil {
 		err = lock.keepFirst()
@@ -103,7 +107,7 @@ func (l *Ledger) take(lock *Lock, path string) (*Holder, error) {
 	// A holder signs at once, and one that only looks lets go at once: asking again names the one or finds the file free.
 	const tries = 4
 	for try := 1; ; try++ {
-		f, err := l.openLock(path)
+		f, err := lock.open(path)
 		if err != nil {
 			return nil, trouble("open the lock", path, err)
 		}
@@ -166,8 +170,12 @@ func flock(f *os.File, how int) error {
 // Lock takes the lock of that name, and tries again while it is busy until ctx ends; it tries at least once.
 // When it stayed busy the lock is nil and the holder is not. The error is a *fault.Error of class local.
 func (l *Ledger) Lock(ctx context.Context, name string, limit time.Duration) (*Lock, *Holder, error) {
+	return retry(ctx, func() (*Lock, *Holder, error) { return l.TryLock(name, limit) })
+}
+
+func retry(ctx context.Context, try func() (*Lock, *Holder, error)) (*Lock, *Holder, error) {
 	for {
-		lock, holder, err := l.TryLock(name, limit)
+		lock, holder, err := try()
 		if lock != nil || err != nil {
 			return lock, nil, err
 		}

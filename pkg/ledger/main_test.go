@@ -33,6 +33,7 @@ func TestMain(m *testing.M) {
 func play(role string, args []string) int {
 	roles := map[string]func([]string) error{
 		"lease": playLease, "lock": playLock, "writer": playWriter, "count": playCount, "open": playOpen, "sleep": playSleep,
+		"hostlock": playHostLock,
 	}
 	if err := roles[role](args); err != nil {
 		say(map[string]any{"error": fault.From(err, "", "")})
