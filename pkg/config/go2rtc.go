@@ -1,8 +1,11 @@
 package config
 
 import (
+	"errors"
+	"fmt"
 	"net/url"
 	"strings"
+	"unicode"
 
 	"github.com/camwarden/camwarden/pkg/camera"
 )
@@ -88,13 +91,25 @@ func (l *loader) serverURL(n *node, g *Go2rtc) {
 	}
 }
 
+// longestPrefix leaves room for the longest slug of an id: go2rtc cannot take names of more than 128 bytes out of its
+// configuration file again.
+const longestPrefix = 24
+
 // streamPrefix reads what the names of our streams begin with. It cannot be empty: it is how they are told from others.
 func (l *loader) streamPrefix(n *node, into *string) {
 	var text string
 	if !l.text(n, &text) {
 		return
 	}
-	if err := camera.ValidID(text); err != nil {
+	err := camera.ValidID(text)
+	switch {
+	case err != nil:
+	case len(text) > longestPrefix:
+		err = fmt.Errorf("it is %d bytes long, of at most %d", len(text), longestPrefix)
+	case strings.ContainsFunc(text, func(r rune) bool { return r > unicode.MaxASCII }):
+		err = errors.New("it holds a letter that is not one of a to z")
+	}
+	if err != nil {
 		l.problem(n, "%s cannot be what stream names begin with: %v", l.shown.quote(text), err)
 		return
 	}

@@ -93,6 +93,8 @@ func TestEveryProblemIsToldWithItsLine(t *testing.T) {
 		"a go2rtc unreadable":       {"go2rtc: {url: 'http://u:hun%ter2@x'}", `1: go2rtc: url: it cannot be read; write it like http://127.0.0.1:1984`},
 		"a go2rtc with two log-ins": {"go2rtc:\n  url: http://u:hunter2@x\n  username: c\n  password_file: p", "3: go2rtc: username: the url holds a user name already\n4: go2rtc: password_file: the url holds a password already"},
 		"no prefix for streams":     {"go2rtc: {stream_prefix: ''}", `1: go2rtc: stream_prefix: "" cannot be what stream names begin with: it is empty`},
+		"a long prefix":             {"go2rtc: {stream_prefix: abcdefghijklmnopqrstuvwxy}", `1: go2rtc: stream_prefix: "abcdefghijklmnopqrstuvwxy" cannot be what stream names begin with: it is 25 bytes long, of at most 24`},
+		"an accent in a prefix":     {"go2rtc: {stream_prefix: überwacht-}", `1: go2rtc: stream_prefix: "überwacht-" cannot be what stream names begin with: it holds a letter that is not one of a to z`},
 		"go2rtc's other words":      {"go2rtc: {snapshot: stream, lifecycle: forever}", "1: go2rtc: snapshot: \"stream\" is none of frame, restream; did you mean restream?\n1: go2rtc: lifecycle: \"forever\" is none of ephemeral, standing"},
 
 		"an indentation": {"cooldown: 5m\ndefaults:\n  port: 1\n   path: x",

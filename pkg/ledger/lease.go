@@ -51,7 +51,16 @@ type Lease struct {
 	Made           time.Time      `json:"made"`                        // wall clock, for people only
 	Name           string         `json:"name,omitempty"`              // of the stream
 	Server         string         `json:"server,omitempty"`            // that holds the stream
+	Relay          *Relay         `json:"relay,omitempty"`             // who makes the connection in our place
 	Note           string         `json:"note,omitempty"`
+}
+
+// Relay is a process that is not ours and connects to a camera because we asked it to. It is never ended by us: it has
+// other work to do. What is known of it is for counting alone, since its sockets are those that the lease stands for.
+type Relay struct {
+	ID     proc.Identity `json:"id,omitzero"` // zero where it is hidden from us, in which case UID is all we see of its sockets
+	UID    uint32        `json:"uid"`
+	Beside int           `json:"beside"` // connections to the address that it had besides, when the lease was written
 }
 
 // Starting reports whether the lease was written for a process that nobody has seen yet.

@@ -19,6 +19,9 @@ type tally struct {
 	Count
 	cools []time.Duration // when the cooling leases will have cooled down, soonest first
 	runs  []string        // the runs behind Own, each once
+
+	conns  []proc.Conn // that take a slot, with their owners
+	relays []*relay
 }
 
 // claim is somebody living who answers for sockets: a lease with its child, or an owner with the connections it dials itself.
@@ -40,6 +43,7 @@ type book struct {
 	claims  map[string]*claim
 	order   []string // of claims
 	foreign []Holder
+	relays  []*relay
 }
 
 // count reads the leases first and the sockets after: a lease stands longer than its socket, so no socket of ours is ever
@@ -77,7 +81,10 @@ func (t Table) countOnce(address netip.AddrPort, limit, reserve int) (result tal
 			}
 		default:
 			b.living[lease.ID] = lease
-			if here {
+			switch {
+			case here && lease.Relay != nil:
+				b.relayed(lease)
+			case here:
 				b.claim(lease).leases++
 			}
 		}
@@ -88,10 +95,14 @@ func (t Table) countOnce(address netip.AddrPort, limit, reserve int) (result tal
 		return result, false, fault.New(fault.Local, "", "cannot see who is connected to %s: %w", address, err).
 			WithHint("without it the camera's limit cannot be kept; try as root, or outside the sandbox")
 	}
+	result.conns, result.relays = conns, b.relays
 	for _, conn := range conns {
-		b.add(conn)
+		if !b.byRelay(conn) {
+			b.add(conn)
+		}
 	}
 	b.sum(&result)
+	b.sumRelays(&result)
 	dying := slices.ContainsFunc(b.foreign, func(h Holder) bool { return h.PID > 0 && t.dying(h.PID) })
 	return result, !dying, nil
 }

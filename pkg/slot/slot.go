@@ -31,6 +31,7 @@ type Request struct {
 	Camera   camera.Camera
 	Kind     ledger.Kind // Process or Connection
 	Deadline time.Duration
+	Relay    *ledger.Relay // who will connect in our place; nil: we do. Take fills in Beside
 }
 
 // Holder is a process that has slots of an address.

@@ -83,7 +83,7 @@ func (t Table) try(ctx context.Context, request Request, address netip.AddrPort)
 	}
 	held, err := t.Ledger.Write(ledger.Lease{
 		Kind: request.Kind, Camera: request.Camera.ID, Address: address,
-		Deadline: request.Deadline, SessionTimeout: request.Camera.SessionTimeout,
+		Deadline: request.Deadline, SessionTimeout: request.Camera.SessionTimeout, Relay: seen.beside(request.Relay),
 	})
 	if err != nil {
 		return nil, seen, err
