@@ -22,6 +22,7 @@ func rows() [][]string {
 		{"pkg/round", "pkg/doctor"},
 		{"pkg/capture", "pkg/sweep"},
 		{"pkg/supervise", "pkg/slot", "pkg/observe", "pkg/config"},
+		{"pkg/streams"},
 		{"pkg/ledger", "pkg/rtsp", "pkg/go2rtc"},
 		{"pkg/camera", "pkg/proc"},
 		{"pkg/fault", "pkg/redact"},

@@ -19,6 +19,7 @@ import (
 	"github.com/camwarden/camwarden/pkg/ledger"
 	"github.com/camwarden/camwarden/pkg/proc"
 	"github.com/camwarden/camwarden/pkg/slot"
+	"github.com/camwarden/camwarden/pkg/streams"
 	"github.com/camwarden/camwarden/pkg/supervise"
 )
 
@@ -90,12 +91,10 @@ func (s settings) openLedger() (*ledger.Ledger, error) {
 	return ledger.Open(dirs, proc.Default(), ulid.Make().String())
 }
 
-// sourceNames are the sources there are in this version.
-func sourceNames() []string { return []string{"rtsp", "ffmpeg"} }
-
 // sources builds the sources that the command line lists, else those of the configuration. Their stills are at most that wide,
 // if width is not 0.
-func (s settings) sources(listed []string, width int, book *ledger.Ledger, children *supervise.Supervisor) ([]capture.Source, error) {
+// A go2rtc that is listed and not configured is passed over; keeper is nil then.
+func (s settings) sources(listed []string, width int, book *ledger.Ledger, children *supervise.Supervisor, keeper *streams.Keeper) ([]capture.Source, error) {
 	names := listed
 	if len(names) == 0 {
 		names = s.config.Sources
@@ -105,6 +104,10 @@ func (s settings) sources(listed []string, width int, book *ledger.Ledger, child
 	var sources []capture.Source
 	for _, name := range names {
 		switch name {
+		case "go2rtc":
+			if keeper != nil {
+				sources = append(sources, capture.NewGo2rtc(keeper, s.config.Go2rtc.Snapshot == "restream", s.config.FFmpeg.Path, picturing, children, slots))
+			}
 		case "rtsp":
 			sources = append(sources, capture.NewRTSP(s.config.FFmpeg.Path, picturing, children, slots))
 		case "ffmpeg":
@@ -112,8 +115,8 @@ func (s settings) sources(listed []string, width int, book *ledger.Ledger, child
 		}
 	}
 	if len(sources) == 0 {
-		return nil, fault.New(fault.NoSource, "", "of the sources %s none is in this version", strings.Join(names, ", ")).
-			WithHint("the sources of this version: %s", strings.Join(sourceNames(), ", "))
+		return nil, fault.New(fault.NoSource, "", "the source go2rtc cannot work here: no go2rtc is configured").
+			WithHint("add a go2rtc section with its url to the configuration (camwarden config init shows one), or list rtsp too")
 	}
 	return sources, nil
 }

@@ -62,7 +62,7 @@ func tooLong(flag string, d time.Duration) error {
 	return fault.New(fault.Usage, "", "%s: %s is longer than a year", flag, d).WithHint("at most %s 8760h", flag)
 }
 
-// knownSources are the names that a list of sources may hold, whether or not this version has them all.
+// knownSources are the names that a list of sources may hold.
 func knownSources() []string { return []string{"go2rtc", "rtsp", "ffmpeg"} }
 
 // visit makes the round of a plan whose cameras are known, and returns its report and the exit code that follows from it.
@@ -78,7 +78,14 @@ func (c *cli) visit(ctx context.Context, set settings, f visitFlags, plan round.
 		return round.Report{}, Done, err
 	}
 	defer children.Close()
-	sources, err := set.sources(f.sources, f.width, book, children)
+	keeper, err := set.keeperFor(f.sources, book)
+	if err != nil {
+		return round.Report{}, Done, err
+	}
+	if keeper != nil {
+		defer keeper.Close()
+	}
+	sources, err := set.sources(f.sources, f.width, book, children, keeper)
 	if err != nil {
 		return round.Report{}, Done, err
 	}
@@ -96,7 +103,7 @@ func (c *cli) visit(ctx context.Context, set settings, f visitFlags, plan round.
 	view := c.newProgress()
 	report, err := round.Run(signals.ctx, plan, round.Deps{
 		Ledger: book, FS: proc.Default(), Run: book.Run(),
-		Sources: sources, Lookup: lookup, Log: c.log,
+		Sources: sources, Streams: keeper, Lookup: lookup, Log: c.log,
 	}, view.tell)
 	view.stop()
 	if s := signals.signal(); s != nil {

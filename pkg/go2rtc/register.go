@@ -14,6 +14,9 @@ import (
 type Source struct {
 	Name string
 	URL  string `json:"-"` // rtsp:// or rtsps://, its log-in percent-encoded, with a port
+
+	// Making, if not nil, is called when the stream is not there and is about to be made; its error keeps it from that.
+	Making func() error `json:"-"`
 }
 
 // String returns the name alone.
@@ -68,6 +71,11 @@ func (c *Client) Register(ctx context.Context, sources ...Source) ([]Registered,
 		case broken != nil:
 			r.Err = broken
 		default:
+			if sources[i].Making != nil {
+				if r.Err = sources[i].Making(); r.Err != nil {
+					continue
+				}
+			}
 			var answered bool
 			r.Created, answered, r.Err = c.patch(ctx, r.Name, sources[i].URL+"#"+fragment)
 			if !answered {

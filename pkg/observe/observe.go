@@ -10,12 +10,15 @@ import (
 
 	"github.com/camwarden/camwarden/pkg/ledger"
 	"github.com/camwarden/camwarden/pkg/proc"
+	"github.com/camwarden/camwarden/pkg/streams"
 )
 
 // Scope limits an observation: connections to these addresses, and processes that speak to them.
 // What this ledger holds is always in scope, because nobody else will finish it.
 type Scope struct {
-	Addresses []netip.AddrPort
+	Addresses  []netip.AddrPort
+	Streams    *streams.Keeper // of the go2rtc to ask; nil: none
+	AllStreams bool            // ask it even where nothing of ours can be in question
 }
 
 func (s Scope) covers(address netip.AddrPort) bool {
@@ -55,6 +58,7 @@ type Observation struct {
 	Processes   []Process
 	Connections []proc.Conn // to the scope's addresses, whoever owns them
 	Leases      []Lease
+	Relayed     *Relayed // nil when no go2rtc is in the scope
 	Blind       []Blind
 
 	Table     int    // processes in the table that was read
@@ -73,6 +77,7 @@ func Look(ctx context.Context, book *ledger.Ledger, fs proc.FS, scope Scope) Obs
 	o.readLeases(book, fs)
 	o.Processes = slices.DeleteFunc(o.Processes, func(p Process) bool { return !o.known(p) && !scope.covers(p.Mark.Address) })
 	o.readConnections(fs, scope)
+	o.lookAtStreams(ctx, fs, scope)
 	slices.SortFunc(o.Processes, func(a, b Process) int { return cmp.Compare(a.ID.PID, b.ID.PID) })
 	return o
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/camwarden/camwarden/pkg/capture"
 	"github.com/camwarden/camwarden/pkg/ledger"
 	"github.com/camwarden/camwarden/pkg/proc"
+	"github.com/camwarden/camwarden/pkg/streams"
 )
 
 // IfBusy is what to do when another run holds the round lock, or the cool-down has not passed.
@@ -41,6 +42,7 @@ type Deps struct {
 	Run     string           // id of this run, the one the ledger writes into its leases
 	Sources []capture.Source // in the order they are tried
 	Lookup  camera.Lookup    // resolves host names of cameras; bounded
+	Streams *streams.Keeper  // of the go2rtc that a source uses, for the looks; nil: none does
 	Log     *slog.Logger     // conversation for the operator; nil is silent
 }
 

@@ -84,17 +84,11 @@ type Visit struct {
 	Error      *fault.Error      `json:"error"`
 }
 
-// Streams is what the round did with go2rtc's streams.
+// Streams is what the round did with go2rtc's streams. Kept are those of ours that were not removed, and why.
 type Streams struct {
 	Registered int          `json:"registered"`
 	Removed    int          `json:"removed"`
-	Kept       []KeptStream `json:"kept"`
-}
-
-// KeptStream is a stream of ours that was not removed, and why.
-type KeptStream struct {
-	Name string `json:"name"`
-	Why  string `json:"why"`
+	Kept       []sweep.Kept `json:"kept"`
 }
 
 // Looked says what the verdict rests on: how much was read, and by which way.

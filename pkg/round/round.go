@@ -44,7 +44,7 @@ func Run(ctx context.Context, plan Plan, deps Deps, tell func(Event)) (Report, e
 	}
 	r.report = Report{
 		Schema: plan.Schema, Run: deps.Run, Subnets: plan.Selection.Subnets, StartedAt: time.Now().UTC().Truncate(time.Millisecond),
-		Visits: []Visit{}, Streams: Streams{Kept: []KeptStream{}},
+		Visits: []Visit{}, Streams: Streams{Kept: []sweep.Kept{}},
 		Recovered: []sweep.Leftover{}, Leftovers: []sweep.Leftover{}, Blind: []observe.Blind{}, Verdict: Unverified,
 	}
 	if err := r.prepare(ctx); err != nil {
@@ -143,6 +143,7 @@ func (r *runner) destruct(ctx context.Context, stop context.CancelFunc) {
 			r.deps.Log.Warn("source not taken down", "source", source.Name(), "error", err)
 		}
 	}
+	r.countStreams()
 	r.report.Phases.DestructMS = time.Since(began).Milliseconds()
 	r.remember()
 }
@@ -162,7 +163,7 @@ func (r *runner) remember() {
 
 // scope is what this round may look at: the addresses of its cameras, and whatever its ledger holds.
 func (r *runner) scope() observe.Scope {
-	var scope observe.Scope
+	scope := observe.Scope{Streams: r.deps.Streams}
 	for _, c := range r.cams {
 		if c.Address.IsValid() {
 			scope.Addresses = append(scope.Addresses, c.Address)
@@ -197,6 +198,7 @@ func (r *runner) verify(ctx context.Context, over string) {
 	result := r.broom().Sweep(ctx, r.scope(), over)
 	r.report.Phases.VerifyMS = time.Since(began).Milliseconds()
 	r.report.Leftovers = result.Found
+	r.report.Streams.Kept = sweep.KeptStreams(result.Last, over)
 	r.report.Blind = append(r.report.Blind, result.Last.Blind...)
 	for _, host := range r.plan.Selection.Blind {
 		r.report.Blind = append(r.report.Blind, observe.Blind{Where: "name " + host, Why: "it does not resolve, so whether it lies in the subnet is unknown"})

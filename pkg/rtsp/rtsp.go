@@ -33,6 +33,7 @@ type Target struct {
 	Username, Password string
 	Transport          camera.Transport // TCP when empty; Auto is TCP, and UDP where the camera refuses that (461)
 	Codecs             []Codec          // of use to the caller; none named: all. A camera without any of them is left before SETUP
+	Agent              string           // what we call ourselves there; "camwarden" when empty
 
 	// RootCAs are whom to trust with rtsps. Without them the certificate is not verified: cameras sign their own,
 	// with a name that is not theirs, so the system's list of authorities would refuse nearly all of them.
@@ -137,6 +138,7 @@ type Info struct {
 	RoundTrip time.Duration // of the TCP connection
 	Server    string        // its "Server" header, cleaned; may be empty
 	Tracks    []Track
+	Local     netip.AddrPort // our end of the connection, by which the kernel knows it; also with an error, if there was one
 }
 
 // Track is one line of what the camera offers.
@@ -151,9 +153,10 @@ type Track struct {
 func Probe(ctx context.Context, target Target, limits Limits) (Info, error) {
 	t, err := begin(ctx, target, limits, nil)
 	if err != nil {
-		return Info{}, err
+		return Info{Local: t.session.Local}, err
 	}
 	defer t.end()
 	info, err := t.probe()
+	info.Local = t.session.Local
 	return info, t.explain(err)
 }

@@ -1,6 +1,7 @@
 package rtsp
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net/http"
@@ -243,7 +244,7 @@ func (t *talk) answers(answer *base.Response) bool {
 func (t *talk) send(method base.Method, url string, headers map[string]string) error {
 	t.cseq++
 	var text strings.Builder
-	fmt.Fprintf(&text, "%s %s RTSP/1.0\r\nCSeq: %d\r\nUser-Agent: camwarden\r\n", method, url, t.cseq)
+	fmt.Fprintf(&text, "%s %s RTSP/1.0\r\nCSeq: %d\r\nUser-Agent: %s\r\n", method, url, t.cseq, cmp.Or(t.target.Agent, "camwarden"))
 	if t.login != nil {
 		fmt.Fprintf(&text, "Authorization: %s\r\n", t.login.authorization(string(method), url))
 	}

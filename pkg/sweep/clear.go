@@ -48,8 +48,13 @@ func (b Broom) Sweep(ctx context.Context, scope observe.Scope, over string) Resu
 	if len(remnants) == 0 {
 		return Result{Found: []Leftover{}, Last: first}
 	}
+	acted := b.endStreams(ctx, scope.Streams, remnants, over)
 	for i := range remnants {
 		b.end(ctx, &remnants[i])
+		acted = acted || remnants[i].Stream == ""
+	}
+	if !acted {
+		return Result{Found: judge(remnants, first, over), Last: first}
 	}
 	last := observe.Look(ctx, b.Ledger, b.FS, scope)
 	return Result{Found: judge(remnants, last, over), Last: last}
@@ -104,6 +109,8 @@ func judge(remnants []Remnant, last observe.Observation, over string) []Leftover
 	found := make([]Leftover, 0, len(remnants))
 	for _, r := range remnants {
 		switch {
+		case r.Stream != "" && last.Relayed != nil && last.Relayed.Err != nil:
+			r.Outcome = Unverified
 		case slices.ContainsFunc(still, func(s Remnant) bool { return same(r, s) }):
 			r.Outcome = Survived
 		case last.Unsighted:
@@ -116,6 +123,9 @@ func judge(remnants []Remnant, last observe.Observation, over string) []Leftover
 	for _, s := range still {
 		if !slices.ContainsFunc(remnants, func(r Remnant) bool { return same(r, s) }) {
 			s.Outcome = Survived
+			if s.Stream != "" && last.Relayed.Err != nil {
+				s.Outcome = Unverified
+			}
 			found = append(found, s.Leftover)
 		}
 	}
@@ -124,6 +134,8 @@ func judge(remnants []Remnant, last observe.Observation, over string) []Leftover
 
 func same(a, b Remnant) bool {
 	switch {
+	case a.Stream != "" || b.Stream != "":
+		return a.Subject == b.Subject
 	case a.Process.PID > 0 || b.Process.PID > 0:
 		return a.Process == b.Process
 	case a.Lease != nil && b.Lease != nil:

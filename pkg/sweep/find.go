@@ -18,9 +18,11 @@ type Remnant struct {
 	Lease   *ledger.Lease // to be struck off once the process has been seen gone; nil when no lease names it
 	Local   string        // our end of a leftover connection
 	Remote  string        // the camera's end
+	Stream  string        // the name of a leftover stream; its leases are in Streams
+	Streams []ledger.Lease
 }
 
-// Find returns what in the observation is ours and not live, in the order process, lease without a process, connection.
+// Find returns what in the observation is ours and not live, in the order process, lease without a process, connection, stream.
 // Leases of the run named over count as not live even while their owner does: that run says it is finished.
 // Find is pure: the same observation gives the same remnants.
 func Find(o observe.Observation, over string) []Remnant {
@@ -42,7 +44,7 @@ func Find(o observe.Observation, over string) []Remnant {
 	if over != "" {
 		found = append(found, ownConnections(o)...)
 	}
-	return found
+	return append(found, streamRemnants(o, over)...)
 }
 
 // condemned says why a process of ours must end; empty when it may live.
@@ -70,6 +72,11 @@ func lapsed(l observe.Lease, over string) string {
 	if l.Kind == ledger.Cooling || l.Kind == ledger.Stream {
 		return ""
 	}
+	return expired(l, over)
+}
+
+// expired says why nobody answers for a lease any more.
+func expired(l observe.Lease, over string) string {
 	switch {
 	case over != "" && l.Run == over:
 		return "belongs to this run, which is over"

@@ -1,0 +1,46 @@
+package commands
+
+import (
+	"slices"
+
+	"github.com/camwarden/camwarden/pkg/fault"
+	"github.com/camwarden/camwarden/pkg/go2rtc"
+	"github.com/camwarden/camwarden/pkg/ledger"
+	"github.com/camwarden/camwarden/pkg/proc"
+	"github.com/camwarden/camwarden/pkg/streams"
+)
+
+// keeperFor returns the keeper of the configured go2rtc's streams, nil when the source go2rtc is not among those to be tried.
+func (s settings) keeperFor(sources []string, book *ledger.Ledger) (*streams.Keeper, error) {
+	if s.config.Go2rtc == nil {
+		return nil, nil
+	}
+	if len(sources) == 0 {
+		sources = s.config.Sources
+	}
+	if !slices.Contains(sources, "go2rtc") {
+		return nil, nil
+	}
+	return s.keeper(book)
+}
+
+// keeper returns the keeper of the configured go2rtc's streams.
+func (s settings) keeper(book *ledger.Ledger) (*streams.Keeper, error) {
+	g := s.config.Go2rtc
+	if g == nil {
+		return nil, fault.New(fault.Usage, "", "no go2rtc is configured").
+			WithHint("add a go2rtc section with its url to the configuration; camwarden config init shows one")
+	}
+	password, err := g.Password.Reveal()
+	if err != nil {
+		known := fault.From(err, fault.Usage, "")
+		return nil, fault.New(known.Class, "", "go2rtc: %w", known).WithHint("%s", known.Hint)
+	}
+	return streams.New(streams.Options{
+		Options: go2rtc.Options{
+			URL: g.URL, Username: g.Username, Password: password, CAFile: g.CAFile,
+			Version: s.c.world.Build.Version, Run: book.Run(),
+		},
+		Ledger: book, FS: proc.Default(), Prefix: g.StreamPrefix, Standing: g.Lifecycle == "standing", Lookup: lookup,
+	})
+}
