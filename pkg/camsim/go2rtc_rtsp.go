@@ -1,0 +1,5 @@
+package camsim
+
+import "net"
+
+func (l *life) serveRTSP(listener net.Listener) {}
