@@ -78,23 +78,23 @@ func (l *life) open(source string) (*upstream, error) {
 	if _, _, err := net.SplitHostPort(u.Host); err != nil {
 		up.address = net.JoinHostPort(strings.Trim(u.Host, "[]"), "554")
 	}
-	if err := up.describe(); err != nil {
+	for {
+		if err := up.dial(); err != nil {
+			return nil, err
+		}
+		err := up.describe()
+		if err == nil {
+			return up, nil
+		}
 		if !up.backchannel {
 			return nil, err
 		}
-		up.backchannel = false
-		if err := up.describe(); err != nil {
-			return nil, err
-		}
+		up.backchannel = false // perhaps it was that: everything once more
 	}
-	return up, nil
 }
 
-// describe dials and asks for the description.
+// describe asks for the description.
 func (up *upstream) describe() error {
-	if err := up.dial(); err != nil {
-		return err
-	}
 	res, err := up.ask(base.Describe, up.url, base.Header{"Accept": base.HeaderValue{"application/sdp"}})
 	if err == nil {
 		err = up.read(res)
@@ -229,6 +229,9 @@ func (up *upstream) setup() error {
 	if err != nil && up.backchannel {
 		up.backchannel = false
 		_ = up.socket.Close()
+		if err := up.dial(); err != nil {
+			return err
+		}
 		if err := up.describe(); err != nil {
 			return err
 		}
