@@ -159,7 +159,7 @@ func (g *Go2rtc) Destruct(ctx context.Context) error {
 	}
 	var problems []error
 	if len(over) > 0 {
-		for _, e := range g.keeper.End(ctx, over...) {
+		for _, e := range g.keeper.End(ctx, hanging, over...) {
 			problems = append(problems, e.Err)
 			if e.Gone && e.Removed {
 				g.tally.Removed++

@@ -53,6 +53,9 @@ func (c *Client) Flush(ctx context.Context, runs Runs, sources ...Source) ([]Flu
 		}
 		if c.startFlush(ctx, &results[i], s, there, runs) {
 			stuck[i] = there
+			if s.Testing != nil {
+				s.Testing()
+			}
 		}
 	}
 	late := ""

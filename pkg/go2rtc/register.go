@@ -17,6 +17,9 @@ type Source struct {
 
 	// Making, if not nil, is called when the stream is not there and is about to be made; its error keeps it from that.
 	Making func() error `json:"-"`
+	// Testing, if not nil, is called when Flush has made the test picture its source: what still comes from the camera may
+	// be broken off from now on.
+	Testing func() `json:"-"`
 }
 
 // String returns the name alone.

@@ -2,7 +2,9 @@ package streams
 
 import (
 	"context"
+	"net/netip"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/camwarden/camwarden/pkg/go2rtc"
@@ -11,8 +13,8 @@ import (
 )
 
 // flushFor is how long pictures that hang are waited for: a camera that says nothing is dialled again every 5 s. It leaves
-// room for the rest of what may take cleanUpBound of a round.
-const flushFor = 6 * time.Second
+// room for the rest of what a round may take to clean up.
+const flushFor = 5800 * time.Millisecond
 
 // Ended is what became of a stream of ours that is over.
 type Ended struct {
@@ -25,40 +27,86 @@ type Ended struct {
 	Err          error
 }
 
-// End takes down the streams of leases: those that nobody watches are removed, pictures of ours that hang are flushed first.
-// A lease is struck off when its stream has been seen gone, and stays with one that is kept or left. It never cuts a viewer.
-func (k *Keeper) End(ctx context.Context, leases ...ledger.Lease) []Ended {
+// End takes down the streams of leases: those that nobody watches are removed, pictures of ours that hang are flushed
+// first. Where it is known that one may hang, hanging names its stream, which spares the wait for what ends by itself.
+// A lease is struck off when its stream has been seen gone, and stays with one that is kept or left. No viewer is cut.
+func (k *Keeper) End(ctx context.Context, hanging []string, leases ...ledger.Lease) []Ended {
 	all, _, err := k.book.Read()
-	runs := k.runs(all)
-	results, names := []Ended{}, []string{}
+	e := ending{Keeper: k, runs: k.runs(all), leases: leases}
 	for _, l := range k.Leased(leases) {
 		if l.Note == Borrowed {
-			results = append(results, k.giveBack(ctx, l))
+			e.results = append(e.results, k.giveBack(ctx, l))
 			continue
 		}
-		if slices.Contains(names, l.Name) {
+		if slices.Contains(e.names, l.Name) {
 			continue
 		}
 		if err == nil && k.needed(all, leases, l.Name) {
-			results = append(results, Ended{Name: l.Name, Camera: l.Camera, Kept: true, Why: "another run of ours uses it, and removes it", Err: k.strike(leases, l.Name)})
+			e.results = append(e.results, Ended{Name: l.Name, Camera: l.Camera, Kept: true, Why: "another run of ours uses it, and removes it", Err: k.strike(leases, l.Name)})
 			continue
 		}
-		names = append(names, l.Name)
-		results = append(results, Ended{Name: l.Name, Camera: l.Camera, Err: err})
+		e.names = append(e.names, l.Name)
+		e.results = append(e.results, Ended{Name: l.Name, Camera: l.Camera, Err: err})
 	}
-	if len(names) == 0 || err != nil {
-		return results
+	if len(e.names) == 0 || err != nil {
+		return e.results
 	}
-	hanging := k.remove(ctx, runs, results, names)
+	e.run(ctx, hanging)
+	e.settle()
+	return e.results
+}
+
+// ending is one call of End.
+type ending struct {
+	*Keeper
+	runs    go2rtc.Runs
+	leases  []ledger.Lease
+	names   []string // of the streams to be removed
+	results []Ended
+}
+
+func (e *ending) run(ctx context.Context, hanging []string) {
+	hanging = slices.DeleteFunc(slices.Clone(hanging), func(name string) bool { return !slices.Contains(e.names, name) })
 	if len(hanging) > 0 {
-		k.flush(ctx, runs, results, hanging)
+		e.flush(ctx, hanging)
+		e.remove(ctx, e.names)
+		return
 	}
-	for i := range results {
-		if r := &results[i]; r.Gone && r.Err == nil && slices.Contains(names, r.Name) {
-			r.Err = k.strike(leases, r.Name)
+	if hanging = e.remove(ctx, e.names); len(hanging) > 0 {
+		if free := e.flush(ctx, hanging); len(free) > 0 {
+			e.remove(ctx, free)
 		}
 	}
-	return results
+}
+
+// settle strikes the leases of what is gone, and writes down why the rest is not.
+func (e *ending) settle() {
+	for i := range e.results {
+		r := &e.results[i]
+		switch {
+		case !slices.Contains(e.names, r.Name):
+		case r.Gone && r.Err == nil:
+			r.Err = e.strike(e.leases, r.Name)
+		case !r.Kept && r.Why != "":
+			for _, l := range of(e.leases, r.Name) {
+				if !e.Stays(l) {
+					_ = e.book.Adopt(l).Update(func(l *ledger.Lease) { l.Note = left + r.Why }) // words for the operator; the lease itself stands
+				}
+			}
+		}
+	}
+}
+
+// left begins the note of a lease whose stream could not be ended: why, and what ends it.
+const left = "left: "
+
+// WhyLeft is why an earlier try could not end the stream of a lease; empty when there was none.
+func WhyLeft(l ledger.Lease) string {
+	why, _ := strings.CutPrefix(l.Note, left)
+	if why == l.Note {
+		return ""
+	}
+	return why
 }
 
 // needed reports whether a living run outside the list has a lease of the stream.
@@ -95,10 +143,10 @@ func (k *Keeper) giveBack(ctx context.Context, l ledger.Lease) Ended {
 }
 
 // remove asks for the removal of the names, and returns those on which only pictures of ours hang.
-func (k *Keeper) remove(ctx context.Context, runs go2rtc.Runs, results []Ended, names []string) (hanging []string) {
-	removals, err := k.Client.Remove(ctx, runs, names...)
-	for i := range results {
-		r := &results[i]
+func (e *ending) remove(ctx context.Context, names []string) (hanging []string) {
+	removals, err := e.Client.Remove(ctx, e.runs, names...)
+	for i := range e.results {
+		r := &e.results[i]
 		at := slices.IndexFunc(removals, func(one go2rtc.Removal) bool { return one.Name == r.Name })
 		switch {
 		case !slices.Contains(names, r.Name):
@@ -110,31 +158,37 @@ func (k *Keeper) remove(ctx context.Context, runs go2rtc.Runs, results []Ended, 
 			continue
 		}
 		one := removals[at]
-		r.Gone, r.Removed, r.Why, r.Err = one.Gone, one.Gone && one.Why == "", one.Why, one.Err
+		r.Gone, r.Removed, r.Err = one.Gone, one.Gone && one.Why == "", one.Err
 		switch {
-		case one.Gone || one.Err != nil:
+		case one.Gone:
+			r.Stuck, r.Why = false, ""
+		case one.Err != nil:
 		case one.Kept.Watched():
-			r.Kept = true
+			r.Kept, r.Stuck, r.Why = true, false, one.Why
 		case len(one.Kept.Stuck)+len(one.Kept.Ours) > 0:
 			r.Stuck = true
 			hanging = append(hanging, r.Name)
+			if r.Why == "" {
+				r.Why = one.Why
+			}
+		default:
+			r.Why = one.Why + "; the next run tries again, or restart go2rtc"
 		}
 	}
 	return hanging
 }
 
-// flush ends the pictures that hang, and then removes their streams.
-func (k *Keeper) flush(ctx context.Context, runs go2rtc.Runs, results []Ended, hanging []string) {
+// flush ends the pictures that hang, and returns the streams on which none hangs any more.
+func (e *ending) flush(ctx context.Context, hanging []string) (free []string) {
 	limited, cancel := context.WithTimeout(ctx, flushFor)
 	defer cancel()
 	sources := make([]go2rtc.Source, len(hanging)) // without a URL: they are removed, not restored
 	for i, name := range hanging {
-		sources[i].Name = name
+		sources[i] = go2rtc.Source{Name: name, Testing: func() { e.breakOff(of(e.leases, name)) }}
 	}
-	flushed, err := k.Client.Flush(limited, runs, sources...)
-	var free []string
-	for i := range results {
-		r := &results[i]
+	flushed, err := e.Client.Flush(limited, e.runs, sources...)
+	for i := range e.results {
+		r := &e.results[i]
 		at := slices.IndexFunc(flushed, func(one go2rtc.Flushed) bool { return one.Name == r.Name })
 		switch {
 		case !slices.Contains(hanging, r.Name):
@@ -144,11 +198,30 @@ func (k *Keeper) flush(ctx context.Context, runs go2rtc.Runs, results []Ended, h
 			free = append(free, r.Name)
 		case at >= 0:
 			r.Err = flushed[at].Err
-			r.Why += "; not flushed: " + flushed[at].Why + "; try again: camwarden streams flush " + r.Name
+			r.Why = "a picture of ours hangs on it: " + flushed[at].Why + "; try again: camwarden streams flush " + r.Name
 		}
 	}
-	if len(free) > 0 {
-		_ = k.remove(ctx, runs, results, free)
+	return free
+}
+
+// breakOff ends go2rtc's connection to the camera of a stream that shows the test picture, so that go2rtc dials anew at
+// once and not when the camera has been silent for 5 s, or never while it goes on sending. Only root may, and only where
+// go2rtc has no other connection to that address, which might be somebody's: without it the flush takes its time.
+func (k *Keeper) breakOff(leases []ledger.Lease) {
+	relay := k.Relay()
+	if len(leases) == 0 || relay == nil || relay.ID.PID == 0 {
+		return
+	}
+	address := netip.AddrPortFrom(leases[0].Address.Addr().Unmap().WithZone(""), leases[0].Address.Port())
+	sockets, err := k.fs.Connections([]uint16{address.Port()})
+	if err != nil {
+		return
+	}
+	conns := slices.DeleteFunc(sockets.Conns, func(c proc.Conn) bool { return c.Remote != address || c.State != proc.Established })
+	conns, _ = k.fs.Own(conns, func(s proc.Stat) bool { return s.PID == relay.ID.PID })
+	conns = slices.DeleteFunc(conns, func(c proc.Conn) bool { return c.PID != relay.ID.PID })
+	if len(conns) == 1 {
+		_ = k.fs.Disconnect(conns[0])
 	}
 }
 

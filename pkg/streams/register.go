@@ -122,7 +122,7 @@ func (k *Keeper) mine(l ledger.Lease) bool { return l.Run == k.run }
 
 // replace removes a stream of ours that leads elsewhere, and makes it anew.
 func (k *Keeper) replace(ctx context.Context, r *Registered, w Wish, leases []ledger.Lease) {
-	for _, e := range k.End(ctx, leases...) {
+	for _, e := range k.End(ctx, nil, leases...) {
 		if !e.Gone {
 			return // the first error says what is in the way
 		}

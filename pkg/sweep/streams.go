@@ -1,6 +1,7 @@
 package sweep
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -54,7 +55,7 @@ func streamRemnants(o observe.Observation, over string) []Remnant {
 			Kind: Stream, Subject: "stream " + l.Name, Camera: l.Camera, Why: why, Outcome: Unverified,
 		}}
 		if s, exists := o.Relayed.View.State(l.Name); exists && l.Note != streams.Borrowed {
-			if words := s.Seen.Words(); words != "" {
+			if words := cmp.Or(streams.WhyLeft(l.Lease), s.Seen.Words()); words != "" {
 				r.Why += "; " + words
 			}
 		}
@@ -101,7 +102,7 @@ func (b Broom) endStreams(ctx context.Context, keeper *streams.Keeper, remnants 
 	if len(leases) == 0 || keeper == nil {
 		return false
 	}
-	for _, e := range keeper.End(ctx, leases...) {
+	for _, e := range keeper.End(ctx, nil, leases...) {
 		for i := range remnants {
 			r := &remnants[i]
 			switch {
