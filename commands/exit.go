@@ -35,16 +35,20 @@ type exitRow struct {
 // exitTable is the one place that says what an exit code means.
 func exitTable() []exitRow {
 	dialling, others := []string{"round", "snapshot"}, []string{"config", "completion", "version"}
+	streams := []string{"streams"}
 	return []exitRow{
 		{"0", "done and verified", dialling},
 		{"0", "done", others},
+		{"0", "done; every stream that is left is to be kept", streams},
 		{"1", "done, but a camera failed or was skipped, or the report could not be written", dialling},
+		{"1", "go2rtc did not answer, a stream could not be added, a named one was kept, or the report could not be written", streams},
 		{"1", "done, but the report could not be written", others},
 		{"2", "the command line or the configuration is wrong; nothing was touched", nil},
 		{"3", "something of ours is left, or could not be verified; wins over 1 and over 128+n", dialling},
+		{"3", "a stream of ours that nobody watches is left", streams},
 		{"4", "no listed source can work here (a missing ffmpeg, say); nothing was dialled", dialling},
 		{"75", "another run holds the lock, or the cool-down has not passed (--if-busy fail)", []string{"round"}},
-		{"128+n", "ended by signal n, after cleaning up (130 for Ctrl-C, 143 for TERM)", dialling},
+		{"128+n", "ended by signal n, after cleaning up (130 for Ctrl-C, 143 for TERM)", append(dialling, streams...)},
 	}
 }
 
@@ -55,7 +59,7 @@ func exitRowsFor(command string) []exitRow {
 		switch {
 		case row.commands == nil, slices.Contains(row.commands, command):
 			rows = append(rows, row)
-		case command == "" && !slices.Contains(row.commands, "version"):
+		case command == "" && slices.Contains(row.commands, "round"):
 			rows = append(rows, row)
 		}
 	}

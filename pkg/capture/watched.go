@@ -26,9 +26,7 @@ func (r *relayedVisit) watched(ctx context.Context) (*go2rtc.Watching, error) {
 		return nil, err
 	}
 	cam := r.v.Camera
-	found := go2rtc.Watched(view.Streams(), go2rtc.Target{
-		Scheme: cam.Scheme, Host: cam.Host, Address: cam.Address, Port: cam.Port, Path: cam.Path,
-	}, view.Runs, time.Now())
+	found := go2rtc.Watched(view.Streams(), streams.TargetOf(cam), view.Runs, time.Now())
 	var best *go2rtc.Watching
 	for i, w := range found {
 		switch {

@@ -65,3 +65,25 @@ func (s Stream) connectedTo(camera Target) bool {
 	}
 	return false
 }
+
+// Serves reports whether the stream's first source is the camera, connected or not.
+func (s Stream) Serves(camera Target) bool {
+	port := camera.Port
+	if port == 0 {
+		port = camera.Address.Port()
+	}
+	if len(s.Producers) == 0 {
+		return false
+	}
+	meant := place{
+		scheme: strings.ToLower(camera.Scheme), host: sameHost(camera.Host),
+		port: strconv.Itoa(int(port)), path: samePath(camera.Path),
+	}
+	if s.Producers[0].compare(&meant) == same {
+		return true
+	}
+	if camera.Address.IsValid() { // registered by address
+		meant.host = camera.Address.Addr().Unmap().String()
+	}
+	return s.Producers[0].compare(&meant) == same
+}

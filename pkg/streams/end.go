@@ -242,17 +242,3 @@ func (k *Keeper) Accuse(e Ended, leases []ledger.Lease) error {
 	}
 	return nil
 }
-
-// Flush ends the pictures that hang on a stream and gives it its source back.
-func (k *Keeper) Flush(ctx context.Context, w Wish) (go2rtc.Flushed, error) {
-	leases, _, err := k.book.Read()
-	if err != nil {
-		return go2rtc.Flushed{}, err
-	}
-	runs := k.runs(leases)
-	flushed, err := k.Client.Flush(ctx, runs, k.source(w))
-	if err != nil {
-		return go2rtc.Flushed{}, err
-	}
-	return flushed[0], nil
-}
