@@ -177,12 +177,13 @@ func (s *sockets) dial(ctx context.Context, address string, secure *tls.Config) 
 		d.Ever++
 		d.Most = max(d.Most, d.Open)
 	})
-	return s.hold(conn, camera), nil
+	return s.take(&socket{Conn: conn, set: s, camera: camera}), nil
 }
 
-// hold takes a connection into the set.
-func (s *sockets) hold(conn net.Conn, camera netip.AddrPort) *socket {
-	held := &socket{Conn: conn, set: s, camera: camera}
+// hold takes the connection of a client into the set.
+func (s *sockets) hold(conn net.Conn) *socket { return s.take(&socket{Conn: conn, set: s}) }
+
+func (s *sockets) take(held *socket) *socket {
 	s.mu.Lock()
 	if s.open == nil {
 		s.open = map[*socket]struct{}{}

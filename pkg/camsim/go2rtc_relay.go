@@ -43,6 +43,7 @@ type consumer struct {
 	medias   []string
 	takes    []string // names of codecs; nil takes any
 
+	joins  func(codecInfo)                     // before it is listed; may be nil
 	packet func(packet []byte, from *upstream) // each RTP packet; it must not block
 	sent   atomic.Int64                        // what bytes_send shows
 	track  atomic.Pointer[sender]
@@ -79,6 +80,9 @@ func (r *relay) add(c *consumer) error {
 		if err := p.attach(c); err != nil {
 			failures = append(failures, err.Error())
 			continue
+		}
+		if c.joins != nil {
+			c.joins(codec)
 		}
 		chosen = append(chosen, p)
 		break
