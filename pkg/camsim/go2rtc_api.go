@@ -142,12 +142,14 @@ func (l *life) handler() http.Handler {
 			l.die()
 			return
 		}
+		pause := l.delay()
 		switch kind {
 		case callList, callPatch, callPut, callDelete, callInfo:
-			if !l.wait(l.config.Hold) {
-				return
-			}
+			pause += l.config.Hold
 		default: // meets nobody
+		}
+		if !l.wait(pause) {
+			return
 		}
 		l.route(w, r, path)
 	})

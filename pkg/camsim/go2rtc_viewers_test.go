@@ -184,4 +184,3 @@ func TestAPreloadHoldsItsCamera(t *testing.T) {
 		t.Errorf("%q", got.body)
 	}
 }
-
