@@ -107,7 +107,7 @@ func TestAnOldRelayShowsTypesAndNoNumbers(t *testing.T) {
 	t.Parallel()
 	camera := start(t, camsim.Config{Temper: camsim.LateKeyFrame, Delay: 2 * time.Second})
 	mute := start(t, camsim.Config{Temper: camsim.MuteAtConnect})
-	r := startRelay(t, camsim.Go2rtcConfig{Old: true, Streams: map[string]string{"theirs": strings.Replace(camera.URL(), "rtsp://", "rtsp://u:secret@", 1), "mute": mute.URL() + safe}})
+	r := startRelay(t, camsim.Go2rtcConfig{Old: true, Patience: 3 * time.Second, Streams: map[string]string{"theirs": strings.Replace(camera.URL(), "rtsp://", "rtsp://u:secret@", 1), "mute": mute.URL() + safe}})
 	leave := r.Watch("theirs", camsim.Viewer{Format: "mse/fmp4", UserAgent: "Mozilla/5.0"})
 	defer leave()
 	done := make(chan reply, 2)

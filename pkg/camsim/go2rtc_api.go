@@ -133,7 +133,7 @@ func (l *life) handler() http.Handler {
 		}
 		kind := kindOf(r, path)
 		defer l.g.calls.began(kind)()
-		if l.troubled(w, r) {
+		if l.troubled(w) {
 			return
 		}
 		left, alive := l.meetings.enter(kind)

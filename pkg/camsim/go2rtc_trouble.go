@@ -43,7 +43,7 @@ func (g *Go2rtc) present() trouble {
 }
 
 // troubled answers a call as the trouble has it, and reports whether that is all.
-func (l *life) troubled(w http.ResponseWriter, r *http.Request) bool {
+func (l *life) troubled(w http.ResponseWriter) bool {
 	ails := l.g.present()
 	switch ails.kind {
 	case TroubleMute:

@@ -106,9 +106,7 @@ func TestAViewerByRTSPOutlivesACameraThatGoes(t *testing.T) {
 	again := start(t, camsim.Config{Temper: camsim.Healthy, Address: camera.Address()})
 	p.pictures(3)
 	r.until("theirs", "another connection", func(s shown) bool { return s.Producers[0].ID != before.ID })
-	if c := again.Counts(); c.Connections != 1 {
-		t.Errorf("the camera counts %+v", c)
-	}
+	eventually(t, again, "one connection", func(c camsim.Counts) bool { return c.Connections == 1 })
 }
 
 func TestViewersByHTTPAreListedAndLeave(t *testing.T) {
@@ -132,7 +130,7 @@ func TestViewersByHTTPAreListedAndLeave(t *testing.T) {
 		req.Header.Set("User-Agent", "Mozilla/5.0 test")
 		req.Header.Set("X-Forwarded-For", "127.9.9.9")
 		res, err := (&http.Client{Transport: &http.Transport{DisableKeepAlives: true}}).Do(req)
-		if err != nil || res.StatusCode != 200 || res.Header.Get("Content-Type") != row.kind {
+		if err != nil || res.StatusCode != http.StatusOK || res.Header.Get("Content-Type") != row.kind {
 			t.Fatalf("%s: %+v, %v", path, res, err)
 		}
 		if _, err := io.CopyN(io.Discard, res.Body, 20_000); err != nil {
