@@ -38,7 +38,8 @@ type upstream struct {
 	backchannel bool // it asks for a channel to the camera's loudspeaker, and a second time without one when that fails
 
 	socket  *socket
-	reader  *conn.Conn
+	buffer  *bufio.Reader // of the socket
+	reader  *conn.Conn    // of that
 	login   *auth.Sender
 	control string
 	cseq    int
@@ -121,7 +122,8 @@ func (up *upstream) dial() error {
 		return err
 	}
 	up.socket, up.login, up.cseq, up.session = socket, nil, 0, ""
-	up.reader = conn.NewConn(bufio.NewReader(countedReader{socket, &up.bytes}), socket)
+	up.buffer = bufio.NewReader(countedReader{socket, &up.bytes})
+	up.reader = conn.NewConn(up.buffer, socket)
 	return nil
 }
 
@@ -138,13 +140,9 @@ func (up *upstream) ask(method base.Method, to *base.URL, header base.Header) (*
 			return nil, err
 		}
 		_ = up.socket.SetReadDeadline(time.Now().Add(up.life.config.Patience))
-		res, err := up.reader.ReadResponse()
+		res, err := up.hear()
 		if err != nil {
-			var network net.Error
-			if errors.As(err, &network) || gone(err) {
-				return nil, err
-			}
-			return nil, fmt.Errorf("malformed response: %w", err)
+			return nil, err
 		}
 		if res.StatusCode == base.StatusUnauthorized {
 			if err := up.challenged(res); err != nil {
@@ -160,6 +158,26 @@ func (up *upstream) ask(method base.Method, to *base.URL, header base.Header) (*
 		}
 		return res, nil
 	}
+}
+
+// hear reads an answer. What is none is quoted, as it came.
+func (up *upstream) hear() (*base.Response, error) {
+	begins, err := up.buffer.Peek(len("RTSP/"))
+	if err == nil && string(begins) != "RTSP/" {
+		var line []byte
+		if line, err = up.buffer.ReadSlice('\n'); err == nil || errors.Is(err, bufio.ErrBufferFull) {
+			return nil, fmt.Errorf("malformed response: %s", strings.TrimSpace(string(line)))
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	res, err := up.reader.ReadResponse()
+	var network net.Error
+	if err != nil && !errors.As(err, &network) && !gone(err) {
+		return nil, fmt.Errorf("malformed response: %w", err)
+	}
+	return res, err
 }
 
 func (up *upstream) challenged(res *base.Response) error {
