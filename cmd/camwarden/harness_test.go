@@ -39,6 +39,10 @@ type site struct {
 	env    []string
 	limit  int    // max_connections of every camera
 	ffmpeg string // ffmpeg.path
+
+	sources string // of the configuration; default ffmpeg
+	more    string // lines of the configuration
+	relay   relay  // the go2rtc of the site, if it has one
 }
 
 // option changes a site before its configuration is written.
@@ -129,8 +133,8 @@ func (s *site) configure() {
 		}
 		fmt.Fprintln(&list, "}")
 	}
-	text := fmt.Sprintf("sources: [ffmpeg]\nffmpeg: {path: %q}\ndefaults: {session_timeout: 500ms, max_connections: %d}\nsubnets:\n  office: [%s]\n",
-		s.ffmpeg, s.limit, strings.Join(all, ", "))
+	text := fmt.Sprintf("sources: [%s]\n%sffmpeg: {path: %q}\ndefaults: {session_timeout: 500ms, max_connections: %d}\nsubnets:\n  office: [%s]\n",
+		cmp.Or(s.sources, "ffmpeg"), s.more, s.ffmpeg, s.limit, strings.Join(all, ", "))
 	if len(well) > 0 {
 		text += fmt.Sprintf("  well: [%s]\n", strings.Join(well, ", "))
 	}
@@ -229,12 +233,22 @@ type report struct {
 	Summary                      struct{ Cameras, OK, Failed, Skipped int }
 	Visits                       []visit
 	Recovered, Leftovers         []leftover
+	Streams                      struct {
+		Registered, Removed int
+		Kept                []struct{ Name, Why string }
+	}
+	Blind []struct{ Where, Why string }
 }
 
 type visit struct {
-	Camera, Address, File string
-	OK, Skipped           bool
-	Error                 *failure
+	Camera, Address, File, Source string
+	OK, Skipped                   bool
+	Error                         *failure
+	Attempts                      []struct {
+		Source string
+		OK     bool
+		Error  *failure
+	}
 }
 
 type leftover struct{ Kind, Subject, Camera, Why, Outcome string }

@@ -20,6 +20,12 @@ import (
 	"github.com/camwarden/camwarden/pkg/streams"
 )
 
+// answerFor and a little is how long go2rtc waits for any answer of a camera, 5 s.
+const (
+	answerSlack = 300 * time.Millisecond
+	answerFor   = 5*time.Second - answerSlack
+)
+
 // relayedVisit is one visit by way of go2rtc.
 type relayedVisit struct {
 	*Go2rtc
@@ -193,7 +199,13 @@ func plainAddress(address netip.AddrPort) netip.AddrPort {
 
 // still takes the picture of a stream, registers it again if the server has lost it, and finds out why there is none.
 func (r *relayedVisit) still(ctx context.Context, name, codec string) (Still, *fault.Error) {
+	began := time.Now()
 	still, err := r.take(ctx, name, codec)
+	if errors.Is(err, go2rtc.ErrEmpty) && time.Since(began) > answerFor {
+		// The camera answered OPTIONS and DESCRIBE a moment ago, so this was SETUP; to ask for the reason takes as long again.
+		return Still{}, fault.New(fault.Timeout, fault.Setup, "%v, after it had waited %s for the camera to answer SETUP", err, answerFor+answerSlack).
+			WithHint(hintMute)
+	}
 	if errors.Is(err, go2rtc.ErrUnknown) && name == r.keeper.Name(r.v.Camera.ID) {
 		again := r.keeper.Register(ctx, streams.Wish{Camera: r.v.Camera, Password: r.v.Password})[0]
 		if r.note(r.entry, again); again.Err != nil {

@@ -2,6 +2,8 @@ package go2rtc
 
 import (
 	"context"
+	"fmt"
+	"hash/fnv"
 	"net"
 	"strings"
 	"time"
@@ -175,7 +177,12 @@ func testSource(s Stream) string {
 	default:
 		codec = "h264"
 	}
-	return virtualScheme + "video&size=320x240#video=" + codec
+	// go2rtc names the place where its ffmpeg hands over a picture by a hash of the command line: of several that are the
+	// same at a time all but one fail ("Broken pipe"), and are started again every second. So no two look the same.
+	sum := fnv.New32a()
+	_, _ = sum.Write([]byte(s.Name))
+	width, height := 320+2*(sum.Sum32()%128), 240+2*(sum.Sum32()/128%128)
+	return fmt.Sprintf("%svideo&size=%dx%d#video=%s", virtualScheme, width, height, codec)
 }
 
 // flushed looks at a stream whose source is the test picture. It reports whether there is nothing more to wait for.

@@ -70,13 +70,32 @@ func (e *ending) run(ctx context.Context, hanging []string) {
 	if len(hanging) > 0 {
 		e.flush(ctx, hanging)
 		e.remove(ctx, e.names)
-		return
-	}
-	if hanging = e.remove(ctx, e.names); len(hanging) > 0 {
+	} else if hanging = e.remove(ctx, e.names); len(hanging) > 0 {
 		if free := e.flush(ctx, hanging); len(free) > 0 {
 			e.remove(ctx, free)
 		}
 	}
+	if late := e.connected(); len(late) > 0 {
+		select {
+		case <-ctx.Done():
+		case <-time.After(probeFor):
+			e.remove(ctx, late)
+		}
+	}
+}
+
+// probeFor is what go2rtc needs to give up on a camera, for which it waits 5 s, after we have given up on go2rtc's answer.
+const probeFor = 2500 * time.Millisecond
+
+// connected are the streams that are given to nobody and still have a connection.
+func (e *ending) connected() []string {
+	var names []string
+	for _, r := range e.results {
+		if slices.Contains(e.names, r.Name) && !r.Gone && !r.Kept && !r.Stuck && r.Err == nil {
+			names = append(names, r.Name)
+		}
+	}
+	return names
 }
 
 // settle strikes the leases of what is gone, and writes down why the rest is not.
