@@ -6,10 +6,10 @@ LINTER_AT := v2.15.0
 FUZZTIME  ?= 30s
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test lint generate bench soak fuzz clean
+.PHONY: help build demo test test-real lint generate bench soak fuzz clean
 
 help: ## what there is to make
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
 
 build: ## bin/camwarden and bin/camsim
 	$(GO) build -trimpath -o bin/ ./cmd/camwarden ./cmd/camsim
@@ -23,6 +23,10 @@ test: ## everything, with the race detector (installs what the tests need)
 	@packaging/install.sh ffmpeg gcc libc6-dev python3-gi gir1.2-gst-rtsp-server-1.0 \
 		gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly
 	@packaging/test.sh
+
+test-real: ## the tests that have a go2rtc, with a real one too: make test-real GO2RTC=/path/to/go2rtc
+	@test -x "$(GO2RTC)" || { echo "say where it is: make test-real GO2RTC=/path/to/go2rtc" >&2; exit 2; }
+	GO2RTC=$(abspath $(GO2RTC)) $(GO) test -count=1 -timeout 30m -run 'Real|Relay|Scripts|Stream|Still|Picture|Viewer|Answer' ./pkg/go2rtc ./cmd/camwarden
 
 lint: $(LINTER) ## golangci-lint, and shellcheck where it is installed
 	$(LINTER) run ./...

@@ -2,6 +2,7 @@ package commands
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"io/fs"
 	"os"
@@ -108,10 +109,11 @@ func newConfigCheck(c *cli) *cobra.Command {
 		Use:   "check",
 		Short: "Say everything that is wrong with the configuration",
 		Long: `Read the configuration and say everything that is wrong with it, by line: unknown keys, values that cannot be,
-cameras that contradict each other, secrets that others can read. No secret is revealed and no camera is touched.`,
+cameras that contradict each other, secrets that others can read. No camera is touched; a go2rtc that is configured
+is asked where its configuration file is, which it rewrites when streams are removed.`,
 		Args: noArgs,
-		RunE: func(*cobra.Command, []string) error {
-			checked, err := c.check()
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			checked, err := c.check(cmd.Context())
 			if err != nil {
 				return err
 			}
@@ -136,7 +138,7 @@ type checkedConfig struct {
 }
 
 // check reads the configuration; the error is for a file that could not be read at all.
-func (c *cli) check() (checkedConfig, error) {
+func (c *cli) check(ctx context.Context) (checkedConfig, error) {
 	checked := checkedConfig{Schema: "camwarden.config-check/1", Problems: []config.Problem{}, Notices: []string{}}
 	path, _, err := config.Find(c.flags.config, c.env)
 	if err != nil {
@@ -155,6 +157,9 @@ func (c *cli) check() (checkedConfig, error) {
 	checked.Problems = append(checked.Problems, read.SecretProblems...)
 	checked.Notices = append(checked.Notices, read.Notices...)
 	checked.OK = len(checked.Problems) == 0
+	if checked.OK {
+		checked.Notices = append(checked.Notices, settings{config: read, c: c}.remarks(ctx)...)
+	}
 	checked.Cameras, checked.Subnets = len(read.Inventory.Cameras), len(read.Inventory.Subnets)
 	return checked, nil
 }

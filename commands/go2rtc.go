@@ -1,6 +1,7 @@
 package commands
 
 import (
+	"context"
 	"slices"
 
 	"github.com/camwarden/camwarden/pkg/fault"
@@ -43,4 +44,36 @@ func (s settings) keeper(book *ledger.Ledger) (*streams.Keeper, error) {
 		},
 		Ledger: book, FS: proc.Default(), Prefix: g.StreamPrefix, Standing: g.Lifecycle == "standing", Lookup: lookup,
 	})
+}
+
+// remarks are what config check says of the configured go2rtc beyond the file: they need a question to it.
+func (s settings) remarks(ctx context.Context) []string {
+	if s.config.Go2rtc == nil {
+		return nil
+	}
+	unasked := func(err error) []string {
+		f := fault.From(err, fault.Go2rtc, "")
+		if f.Hint == "" {
+			return []string{f.Message}
+		}
+		return []string{f.Message + " (" + f.Hint + ")"}
+	}
+	book, err := s.openLedger() // for the lock under which it is asked
+	if err != nil {
+		return unasked(err)
+	}
+	keeper, err := s.keeper(book)
+	if err != nil {
+		return unasked(err)
+	}
+	defer keeper.Close()
+	path, writable, err := keeper.ConfigFile(ctx)
+	switch {
+	case err != nil:
+		return unasked(err)
+	case writable && s.config.Go2rtc.Lifecycle == "ephemeral":
+		return []string{"go2rtc truncates and rewrites " + path + " whenever one of our streams is removed (lifecycle: ephemeral), and may lose it if it dies in that moment: " +
+			"make the file read-only for it (chattr +i, a read-only mount, or chmod a-w where it does not run as root), or set lifecycle: standing"}
+	}
+	return nil
 }

@@ -71,7 +71,15 @@ func through(r relaying) option {
 			}
 		}
 		if r.real {
-			s.relay = startRealRelay(s.t, s.path("go2rtc.yaml"), text)
+			started, err := startRealRelay(os.Getenv("GO2RTC"), s.path("go2rtc.yaml"), text)
+			check(s.t, err)
+			s.relay = started
+			s.t.Cleanup(func() {
+				started.kill()
+				if s.t.Failed() {
+					s.t.Logf("go2rtc said: %s", started.said.String())
+				}
+			})
 		} else {
 			config := camsim.Go2rtcConfig{ConfigFile: s.path("go2rtc.yaml")}
 			if r.noFile {
@@ -121,62 +129,73 @@ func (s *site) simulated() *camsim.Go2rtc {
 	return r.Go2rtc
 }
 
-// realRelay is the program that GO2RTC names, as a process of its own.
+// realRelay is a go2rtc as a process of its own.
 type realRelay struct {
-	t         *testing.T
-	config    string
-	api, port string
-	mu        sync.Mutex
-	cmd       *exec.Cmd
-	ended     chan struct{}
-	said      lockedBuffer
+	program, config string
+	api, port       string
+	mu              sync.Mutex
+	cmd             *exec.Cmd
+	ended           chan struct{}
+	said            lockedBuffer
 }
 
-func startRealRelay(t *testing.T, config, streams string) *realRelay {
-	t.Helper()
-	r := &realRelay{t: t, config: config, api: freePort(t), port: freePort(t)}
+func startRealRelay(program, config, streams string) (*realRelay, error) {
+	r := &realRelay{program: program, config: config}
+	var err error
+	if r.api, err = freePort(); err != nil {
+		return nil, err
+	}
+	if r.port, err = freePort(); err != nil {
+		return nil, err
+	}
 	text := fmt.Sprintf("api:\n  listen: %q\nrtsp:\n  listen: %q\nwebrtc:\n  listen: \"\"\nlog:\n  level: error\n%s", r.api, r.port, streams)
-	check(t, os.WriteFile(config, []byte(text), 0o600))
-	r.start()
-	t.Cleanup(func() {
-		r.kill()
-		if t.Failed() {
-			t.Logf("go2rtc said: %s", r.said.String())
-		}
-	})
-	return r
+	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
+		return nil, err
+	}
+	return r, r.start()
 }
 
-func freePort(t *testing.T) string {
-	t.Helper()
+func freePort() (string, error) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	check(t, err)
+	if err != nil {
+		return "", err
+	}
 	defer listener.Close()
-	return listener.Addr().String()
+	return listener.Addr().String(), nil
 }
 
-func (r *realRelay) start() {
-	r.t.Helper()
-	cmd, ended := exec.Command(os.Getenv("GO2RTC"), "-config", r.config), make(chan struct{})
+func (r *realRelay) start() error {
+	cmd, ended := exec.Command(r.program, "-config", r.config), make(chan struct{})
 	cmd.Stdout, cmd.Stderr = &r.said, &r.said
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	check(r.t, cmd.Start())
+	if err := cmd.Start(); err != nil {
+		return err
+	}
 	go func() { defer close(ended); _ = cmd.Wait() }()
 	r.mu.Lock()
 	r.cmd, r.ended = cmd, ended
 	r.mu.Unlock()
-	eventually(r.t, func() error {
+	for began := time.Now(); ; time.Sleep(20 * time.Millisecond) {
 		res, err := http.Get(r.url() + "/api/schemes")
 		if err == nil {
 			res.Body.Close()
+			return nil
 		}
-		return err
-	})
+		if time.Since(began) > within {
+			return err
+		}
+	}
 }
 
 func (r *realRelay) url() string             { return "http://" + r.api }
 func (r *realRelay) rtsp(name string) string { return "rtsp://" + r.port + "/" + name }
-func (r *realRelay) restart()                { r.kill(); r.start() }
+
+func (r *realRelay) restart() {
+	r.kill()
+	if err := r.start(); err != nil {
+		panic(err)
+	}
+}
 
 func (r *realRelay) alive() bool {
 	select {

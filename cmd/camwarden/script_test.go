@@ -30,22 +30,41 @@ func TestMain(m *testing.M) {
 // TestScripts runs testdata/script/*.txtar; docs/testing.md explains their language and the commands added here.
 func TestScripts(t *testing.T) {
 	t.Parallel()
-	testscript.Run(t, testscript.Params{
-		Dir:                 filepath.Join("..", "..", "testdata", "script"),
-		RequireExplicitExec: true,
-		RequireUniqueNames:  true,
-		UpdateScripts:       os.Getenv("UPDATE") != "",
-		Setup:               setUp,
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"cameras":   startCameras,
-			"counts":    compareCounts,
-			"exits":     runAndCompareCode,
-			"json":      compareJSON,
-			"processes": countProcesses,
-			"schema":    validateSchema,
-			"wait-for":  waitFor,
-		},
-	})
+	testscript.Run(t, scripts(testscript.Params{Dir: filepath.Join("..", "..", "testdata", "script")}))
+}
+
+// TestScriptsWithARealGo2rtc runs those that have a go2rtc once more, with the program that GO2RTC names.
+func TestScriptsWithARealGo2rtc(t *testing.T) {
+	t.Parallel()
+	if os.Getenv("GO2RTC") == "" {
+		t.Skip("GO2RTC names no go2rtc")
+	}
+	files, err := filepath.Glob(filepath.Join("..", "..", "testdata", "script", "streams-*.txtar"))
+	check(t, err)
+	params := scripts(testscript.Params{Files: files})
+	params.Setup = func(env *testscript.Env) error {
+		env.Setenv("GO2RTC", os.Getenv("GO2RTC"))
+		return setUp(env)
+	}
+	testscript.Run(t, params)
+}
+
+func scripts(params testscript.Params) testscript.Params {
+	params.RequireExplicitExec, params.RequireUniqueNames = true, true
+	params.UpdateScripts = os.Getenv("UPDATE") != ""
+	params.Setup = setUp
+	params.Cmds = map[string]func(*testscript.TestScript, bool, []string){
+		"cameras":     startCameras,
+		"counts":      compareCounts,
+		"exits":       runAndCompareCode,
+		"go2rtc":      startRelay,
+		"go2rtc-ends": endRelay,
+		"json":        compareJSON,
+		"processes":   countProcesses,
+		"schema":      validateSchema,
+		"wait-for":    waitFor,
+	}
+	return params
 }
 
 // setUp gives a script a home, a ledger and a mark of its own.
@@ -60,6 +79,7 @@ func setUp(env *testscript.Env) error {
 	env.Setenv("CAMWARDEN_STATE_DIR", filepath.Join(env.WorkDir, ".state"))
 	env.Setenv("SCHEMAS", schemas())
 	env.Values[subnetKey{}] = &camsim.Subnet{}
+	env.Values[relayKey{}] = new(func())
 	return nil
 }
 
@@ -94,6 +114,49 @@ func startCameras(ts *testscript.TestScript, neg bool, args []string) {
 		fmt.Fprintf(&text, "  - {id: %s, host: %s, port: %d, path: %s, username: %q}\n", camera.Name(), at.Addr(), at.Port(), config.Path, config.Username)
 	}
 	ts.Check(os.WriteFile(ts.MkAbs("cameras.yaml"), []byte(text.String()), 0o600))
+}
+
+type relayKey struct{}
+
+// startRelay is "go2rtc [STREAM=CAMERA...]": it starts a go2rtc that has these streams, until the script ends, and adds it
+// to cameras.yaml. It is the simulated one unless $GO2RTC names a program.
+func startRelay(ts *testscript.TestScript, neg bool, args []string) {
+	if neg {
+		ts.Fatalf("usage: go2rtc [STREAM=CAMERA...]")
+	}
+	subnet := ts.Value(subnetKey{}).(*camsim.Subnet)
+	text := "streams:\n  unrelated: rtsp://127.0.0.2:9/nothing\n"
+	for _, arg := range args {
+		name, camera, _ := strings.Cut(arg, "=")
+		text += fmt.Sprintf("  %s: %s\n", name, subnet.Camera(camera).URL())
+	}
+	file := ts.MkAbs("go2rtc.yaml")
+	ts.Check(os.WriteFile(file, []byte(text), 0o600))
+	var url string
+	if program := ts.Getenv("GO2RTC"); program != "" {
+		r, err := startRealRelay(program, file, text)
+		ts.Check(err)
+		ts.Defer(r.kill)
+		url, *ts.Value(relayKey{}).(*func()) = r.url(), r.kill
+	} else {
+		server, err := camsim.StartGo2rtc(camsim.Go2rtcConfig{ConfigFile: file})
+		ts.Check(err)
+		ts.Defer(server.Close)
+		url, *ts.Value(relayKey{}).(*func()) = server.URL(), server.Kill
+	}
+	cameras, err := os.OpenFile(ts.MkAbs("cameras.yaml"), os.O_APPEND|os.O_WRONLY, 0)
+	ts.Check(err)
+	_, err = fmt.Fprintf(cameras, "go2rtc: {url: %q}\n", url)
+	ts.Check(errors.Join(err, cameras.Close()))
+}
+
+// endRelay is "go2rtc-ends": the script's go2rtc is killed.
+func endRelay(ts *testscript.TestScript, neg bool, args []string) {
+	end := *ts.Value(relayKey{}).(*func())
+	if neg || len(args) > 0 || end == nil {
+		ts.Fatalf("usage: go2rtc-ends, after go2rtc")
+	}
+	end()
 }
 
 // runAndCompareCode is "exits CODE PROGRAM ARG...": exec for a command whose exit code matters.
