@@ -451,6 +451,16 @@ func play(ctx context.Context, raw string, into io.Writer) error {
 	if _, err = ask(3, "PLAY", raw, "Session: "+session+"\r\n"); err != nil {
 		return err
 	}
+	go func() { // go2rtc hangs up on a player that says nothing for a minute
+		for seq := 4; ; seq++ {
+			select {
+			case <-ctx.Done():
+				return
+			case <-time.After(10 * time.Second):
+				fmt.Fprintf(conn, "OPTIONS %s RTSP/1.0\r\nCSeq: %d\r\nSession: %s\r\n\r\n", raw, seq, session)
+			}
+		}
+	}()
 	_, err = io.Copy(into, reader)
 	return err
 }

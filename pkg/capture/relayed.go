@@ -238,8 +238,21 @@ func (r *relayedVisit) reason(ctx context.Context, name string, empty error) err
 	return why
 }
 
-// take takes the picture of a stream by the configured way.
+// take takes the picture of a stream, a few times if it is damaged: to a stream that runs go2rtc may join us in the middle
+// of a key frame, and then hands out its end alone, or the ends of two (seen about once in forty pictures of a watched stream).
 func (r *relayedVisit) take(ctx context.Context, name, codec string) (Still, error) {
+	const tries = 3
+	for try := 1; ; try++ {
+		still, err := r.takeOnce(ctx, name, codec)
+		class := fault.ClassOf(err)
+		if class != fault.NotJPEG && class != fault.Decode || try == tries || ctx.Err() != nil {
+			return still, err
+		}
+	}
+}
+
+// takeOnce takes the picture of a stream by the configured way.
+func (r *relayedVisit) takeOnce(ctx context.Context, name, codec string) (Still, error) {
 	if r.restream {
 		return r.read(ctx, name)
 	}
