@@ -7,8 +7,6 @@ import (
 	"path/filepath"
 	"strings"
 	"text/template"
-
-	"github.com/camwarden/camwarden/pkg/camsim"
 )
 
 // configTemplate is a camwarden configuration. Values are written as JSON strings, which YAML reads (YAML 1.2 section 1.3).
@@ -16,6 +14,9 @@ import (
 const configTemplate = `# Written by camsim for the simulated cameras of {{.Subnet}}.
 defaults: {port: {{.Port}}, transport: tcp, max_connections: 2, password_env: ""}
 subnets: {sim: [{{quote .Subnet}}]}
+{{- if .Go2rtc}}
+go2rtc: {url: {{quote .Go2rtc}}}
+{{- end}}
 cameras:
 {{- range .Cameras}}
   - {id: {{quote .Name}}, {{if .URL}}url: {{quote .URL}}{{else}}host: {{quote .Host}}, path: {{quote .Path}}{{end}}, model: {{quote .Model}}
@@ -30,7 +31,8 @@ type configCamera struct {
 }
 
 // writeConfig writes the configuration to path, and each password into a file of its own beside it (mode 0600).
-func writeConfig(path string, subnet *camsim.Subnet) error {
+func writeConfig(path string, w world) error {
+	subnet := w.subnet
 	path, err := filepath.Abs(path)
 	if err != nil {
 		return fmt.Errorf("--config: %w", err)
@@ -38,8 +40,12 @@ func writeConfig(path string, subnet *camsim.Subnet) error {
 	data := struct {
 		Subnet  string
 		Port    uint16
+		Go2rtc  string
 		Cameras []configCamera
 	}{Subnet: subnet.Prefix.String(), Port: subnet.Cameras[0].Address().Port()}
+	if w.go2rtc != nil {
+		data.Go2rtc = w.go2rtc.URL()
+	}
 	for _, camera := range subnet.Cameras {
 		c := camera.Config()
 		entry := configCamera{

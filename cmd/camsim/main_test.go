@@ -103,6 +103,10 @@ func TestAWrongCommandLineIsRefusedWithItsReasonAndWithoutThePassword(t *testing
 		"--mixed --port 70000":                  "--port",
 		"--mixed --subnet office":               "not a prefix",
 		"--mixed --speed 9":                     "not defined",
+		"--mixed --go2rtc 1984":                 "not a loopback address",
+		"--mixed --go2rtc 192.0.2.1:1984":       "not a loopback address",
+		"--mixed --go2rtc 127.0.0.1:0/young=1":  "unknown option",
+		"--mixed --go2rtc 127.0.0.1:0/rtsp=on":  "option rtsp",
 	} {
 		var stdout, stderr bytes.Buffer
 		code := run(t.Context(), strings.Fields(line), &stdout, &stderr)
@@ -140,7 +144,7 @@ func TestHelpNamesEveryTemperAndOption(t *testing.T) {
 			t.Errorf("the help does not tell of %s", temper)
 		}
 	}
-	if !slices.IsSortedFunc(options(), func(a, b option) int { return strings.Compare(a.name, b.name) }) {
+	if !slices.IsSortedFunc(options(), func(a, b option[wish]) int { return strings.Compare(a.name, b.name) }) {
 		t.Error("the options are not in order")
 	}
 	for _, option := range options() {
@@ -220,7 +224,7 @@ func TestTheConfigurationNamesPasswordFilesThatOnlyTheOwnerReads(t *testing.T) {
 	defer subnet.Close()
 	path := filepath.Join(t.TempDir(), "sim.yaml")
 	for range 2 { // the second time over the first
-		if err := writeConfig(path, subnet); err != nil {
+		if err := writeConfig(path, world{subnet: subnet}); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -19,19 +19,19 @@ type wish struct {
 	rate int    // its pictures a second
 }
 
-// option is one OPTION=VALUE of a camera's specification.
-type option struct {
+// option is one OPTION=VALUE of the specification of a T.
+type option[T any] struct {
 	name, value, help string
-	set               func(w *wish, value string) error
+	set               func(w *T, value string) error
 }
 
-// options is the table of them, in the order of their names.
-func options() []option {
+// options is the table of those of a camera, in the order of their names.
+func options() []option[wish] {
 	var codecs []string
 	for _, codec := range camsim.Codecs() {
 		codecs = append(codecs, string(codec))
 	}
-	return []option{
+	return []option[wish]{
 		{"clip", "FILE", "show this film, coded as codec says: Annex B, or JPEG files one after the other", text(func(w *wish) *string { return &w.clip })},
 		{"codec", "CODEC", strings.Join(codecs, ", "), text(func(w *wish) *camsim.Codec { return &w.Codec })},
 		{"delay", "TIME", "what it delays is said by the temper", duration(func(w *wish) *time.Duration { return &w.Delay })},
@@ -49,39 +49,39 @@ func options() []option {
 	}
 }
 
-func text[T ~string](field func(*wish) *T) func(*wish, string) error {
-	return func(w *wish, value string) error {
+func text[W any, T ~string](field func(*W) *T) func(*W, string) error {
+	return func(w *W, value string) error {
 		*field(w) = T(value)
 		return nil
 	}
 }
 
-func duration(field func(*wish) *time.Duration) func(*wish, string) error {
-	return func(w *wish, value string) (err error) {
+func duration[W any](field func(*W) *time.Duration) func(*W, string) error {
+	return func(w *W, value string) (err error) {
 		*field(w), err = time.ParseDuration(value)
 		return err
 	}
 }
 
-func number(field func(*wish) *int) func(*wish, string) error {
-	return func(w *wish, value string) (err error) {
+func number[W any](field func(*W) *int) func(*W, string) error {
+	return func(w *W, value string) (err error) {
 		*field(w), err = strconv.Atoi(value)
 		return err
 	}
 }
 
-func boolean(field func(*wish) *bool) func(*wish, string) error {
-	return func(w *wish, value string) (err error) {
+func boolean[W any](field func(*W) *bool) func(*W, string) error {
+	return func(w *W, value string) (err error) {
 		*field(w), err = strconv.ParseBool(value)
 		return err
 	}
 }
 
-// setOption reads OPTION=VALUE.
-func setOption(w *wish, text string) error {
+// setOption reads OPTION=VALUE with a table of options.
+func setOption[T any](table []option[T], w *T, text string) error {
 	key, value, ok := strings.Cut(text, "=")
 	var names []string
-	for _, option := range options() {
+	for _, option := range table {
 		names = append(names, option.name)
 		if !ok || option.name != key {
 			continue

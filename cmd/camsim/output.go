@@ -14,6 +14,7 @@ type document struct {
 	Schema    string   `json:"schema"`
 	Subnet    string   `json:"subnet"`
 	CountsURL string   `json:"counts_url"` // empty without --counts
+	Go2rtcURL string   `json:"go2rtc_url"` // empty without --go2rtc
 	Cameras   []member `json:"cameras"`
 }
 
@@ -26,9 +27,12 @@ type member struct {
 }
 
 // list says which cameras there are; whoever reads it may dial them.
-func list(w io.Writer, format string, subnet *camsim.Subnet, countsURL string) error {
-	doc := document{Schema: "camsim.subnet/1", Subnet: subnet.Prefix.String(), CountsURL: countsURL, Cameras: []member{}}
-	for _, camera := range subnet.Cameras {
+func list(w io.Writer, format string, all world, countsURL string) error {
+	doc := document{Schema: "camsim.subnet/1", Subnet: all.subnet.Prefix.String(), CountsURL: countsURL, Cameras: []member{}}
+	if all.go2rtc != nil {
+		doc.Go2rtcURL = all.go2rtc.URL()
+	}
+	for _, camera := range all.subnet.Cameras {
 		doc.Cameras = append(doc.Cameras, member{
 			camera.Name(), camera.Address().String(), camera.URL(), camera.Temper(), camera.Temper().Sentence(),
 		})

@@ -32,6 +32,7 @@ type line struct {
 	output         string
 	config         string
 	counts         string
+	go2rtc         string
 	exitWithParent bool
 }
 
@@ -46,6 +47,10 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		return exitUsage
 	}
 	prefix, configs, err := opts.plan()
+	var relay relayWish
+	if err == nil && opts.go2rtc != "" {
+		relay, err = parseRelay(opts.go2rtc)
+	}
 	if err != nil {
 		say(stderr, err)
 		return exitUsage
@@ -61,7 +66,15 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		return exitFailed
 	}
 	defer subnet.Close()
-	if err := live(ctx, opts, subnet, stdout, stderr); err != nil {
+	world := world{subnet: subnet}
+	if opts.go2rtc != "" {
+		if world.go2rtc, err = relay.start(subnet.Cameras); err != nil {
+			say(stderr, err)
+			return exitFailed
+		}
+		defer world.go2rtc.Close()
+	}
+	if err := live(ctx, opts, world, stdout, stderr); err != nil {
 		say(stderr, err)
 		return exitFailed
 	}
@@ -73,12 +86,18 @@ func say(stderr io.Writer, err error) {
 	_, _ = fmt.Fprintln(stderr, "camsim:", strings.TrimPrefix(err.Error(), "camsim: "))
 }
 
+// world is what runs: the cameras, and perhaps a go2rtc beside them.
+type world struct {
+	subnet *camsim.Subnet
+	go2rtc *camsim.Go2rtc // nil for none
+}
+
 // live is the life of a running subnet: its counts are served, its configuration written, its cameras listed;
 // then it waits, and at the end it shows what its cameras have seen.
-func live(ctx context.Context, opts line, subnet *camsim.Subnet, stdout, stderr io.Writer) error {
+func live(ctx context.Context, opts line, w world, stdout, stderr io.Writer) error {
 	countsURL := ""
 	if opts.counts != "" {
-		server, err := serveCounts(ctx, opts.counts, subnet.Cameras)
+		server, err := serveCounts(ctx, opts.counts, w)
 		if err != nil {
 			return err
 		}
@@ -86,18 +105,24 @@ func live(ctx context.Context, opts line, subnet *camsim.Subnet, stdout, stderr 
 		countsURL = server.url
 	}
 	if opts.config != "" {
-		if err := writeConfig(opts.config, subnet); err != nil {
+		if err := writeConfig(opts.config, w); err != nil {
 			return err
 		}
 	}
-	if err := list(stdout, opts.output, subnet, countsURL); err != nil {
+	if err := list(stdout, opts.output, w, countsURL); err != nil {
 		return fmt.Errorf("list the cameras: %w", err)
 	}
 	if opts.output == "table" && countsURL != "" {
 		_, _ = fmt.Fprintln(stderr, "camsim: counts at", countsURL)
 	}
+	if opts.output == "table" && w.go2rtc != nil {
+		_, _ = fmt.Fprintln(stderr, "camsim: go2rtc at", w.go2rtc.URL())
+	}
 	<-ctx.Done()
-	return table(stderr, subnet.Cameras)
+	if w.go2rtc != nil {
+		_, _ = fmt.Fprintln(stderr, sum(w.go2rtc))
+	}
+	return table(stderr, w.subnet.Cameras)
 }
 
 // parse reads the command line.
@@ -111,7 +136,8 @@ func parse(args []string, stderr io.Writer) (line, error) {
 	flags.BoolVar(&opts.mixed, "mixed", false, "add a mixture of good and bad cameras")
 	flags.StringVar(&opts.output, "o", "table", "how the cameras are listed on stdout: `table or json`")
 	flags.StringVar(&opts.config, "config", "", "write a camwarden configuration for these cameras to `FILE`, passwords beside it")
-	flags.StringVar(&opts.counts, "counts", "", "serve what the cameras count at http://`ADDRESS`/counts (loopback; port 0 takes a free one)")
+	flags.StringVar(&opts.counts, "counts", "", "serve what the cameras count at http://`ADDRESS`/counts, and what go2rtc counts at /go2rtc (loopback; port 0 takes a free one)")
+	flags.StringVar(&opts.go2rtc, "go2rtc", "", "run a simulated go2rtc beside the cameras: `ADDRESS[/OPTION=VALUE...]` of its API (loopback; port 0 takes a free one)")
 	flags.BoolVar(&opts.exitWithParent, "exit-with-parent", false, "end when the process that started camsim ends")
 	err := flags.Parse(args)
 	switch {
@@ -137,13 +163,23 @@ func help(w io.Writer, flags *flag.FlagSet) {
 	_, _ = fmt.Fprint(w, "camsim runs a subnet of simulated cameras on loopback until it is interrupted.\n\n",
 		"  camsim --subnet 127.55.3.0/24 --cameras gate=healthy,yard=digest:user:pass,hall=slots/slots=3/full=close\n",
 		"  camsim --cameras gate=healthy/codec=h265-cra/join=true,yard=healthy/codec=mjpeg/tls=true,shed=endless-key-frame\n",
-		"  camsim --mixed --config sim.yaml --counts 127.0.0.1:0\n\nFlags:\n")
+		"  camsim --mixed --config sim.yaml --counts 127.0.0.1:0\n",
+		"  camsim --mixed --config sim.yaml --go2rtc 127.0.0.1:1984/patience=1s\n\nFlags:\n")
 	flags.SetOutput(w)
 	flags.PrintDefaults()
 	_, _ = fmt.Fprint(w, "\nUSER, PASSWORD and VALUE may be percent-encoded. NAME*N=... makes N cameras NAME1, NAME2 and so on.\n\nOptions:\n")
 	for _, option := range options() {
 		_, _ = fmt.Fprintf(w, "  %-20s %s\n", option.name+"="+option.value, option.help)
 	}
+	_, _ = fmt.Fprint(w, "\nOptions of --go2rtc, whose address the written configuration names:\n")
+	for _, option := range relayOptions() {
+		_, _ = fmt.Fprintf(w, "  %-20s %s\n", option.name+"="+option.value, option.help)
+	}
+	_, _ = fmt.Fprint(w, "\nBeside /go2rtc there are POST /go2rtc/kill, /go2rtc/restart and /go2rtc/trouble?kind=KIND&delay=TIME,\nwhere KIND is one of")
+	for _, trouble := range camsim.Go2rtcTroubles() {
+		_, _ = fmt.Fprint(w, " ", trouble)
+	}
+	_, _ = fmt.Fprintln(w, ", or nothing to make it well again.")
 	for _, kind := range []struct {
 		title   string
 		tempers []camsim.Temper
@@ -193,7 +229,7 @@ type countsServer struct {
 	stop func()
 }
 
-func serveCounts(ctx context.Context, address string, cameras []*camsim.Camera) (*countsServer, error) {
+func serveCounts(ctx context.Context, address string, w world) (*countsServer, error) {
 	at, err := netip.ParseAddrPort(address)
 	if err != nil || !at.Addr().IsLoopback() {
 		return nil, fmt.Errorf("--counts %q: not a loopback address with port, such as 127.0.0.1:0", address)
@@ -203,7 +239,13 @@ func serveCounts(ctx context.Context, address string, cameras []*camsim.Camera) 
 	if err != nil {
 		return nil, fmt.Errorf("--counts: %w", err)
 	}
-	server := &http.Server{Handler: camsim.CountsHandler(cameras), ReadHeaderTimeout: 5 * time.Second}
+	mux := http.NewServeMux()
+	mux.Handle("/counts", camsim.CountsHandler(w.subnet.Cameras))
+	if w.go2rtc != nil {
+		mux.Handle("/go2rtc", camsim.Go2rtcHandler(w.go2rtc))
+		mux.Handle("/go2rtc/", camsim.Go2rtcHandler(w.go2rtc))
+	}
+	server := &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second}
 	done := make(chan struct{})
 	go func() {
 		defer close(done)

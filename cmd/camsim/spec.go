@@ -71,7 +71,7 @@ func parseCamera(spec string) ([]camsim.Config, error) {
 		return nil, err
 	}
 	for _, option := range parts[1:] {
-		if err := setOption(&wish, option); err != nil {
+		if err := setOption(options(), &wish, option); err != nil {
 			return nil, err
 		}
 	}

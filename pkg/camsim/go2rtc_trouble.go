@@ -21,6 +21,11 @@ const (
 	TroubleNoHTTP  Go2rtcTrouble = "no-http" // random bytes instead of HTTP
 )
 
+// Go2rtcTroubles returns every trouble there is.
+func Go2rtcTroubles() []Go2rtcTrouble {
+	return []Go2rtcTrouble{TroubleSlow, TroubleMute, TroubleHangsUp, TroubleCutOff, TroubleGarbage, TroubleHuge, TroubleNoHTTP}
+}
+
 // HugeAnswer is how many bytes TroubleHuge answers.
 const HugeAnswer = 10 << 20
 
