@@ -262,7 +262,7 @@ func (r *relayedVisit) takeOnce(ctx context.Context, name, codec string) (Still,
 		return Still{}, r.late(ctx, name, err)
 	}
 	still := Still{JPEG: picture.JPEG, CapturedAt: picture.At, Waited: picture.At.Sub(began), Codec: string(rtsp.JPEG)}
-	problem := r.own.picture(ctx, r.v, &still)
+	problem := r.own.picture(ctx, r.v, &still, nil)
 	still.Codec = codec
 	if problem != nil {
 		return Still{}, problem
@@ -356,7 +356,7 @@ func (r *relayedVisit) read(ctx context.Context, name string) (Still, error) {
 	still := Still{
 		JPEG: frame.Bytes, CapturedAt: frame.CapturedAt, Waited: frame.CapturedAt.Sub(began), KeyFrame: frame.Arriving, Codec: spelling(frame.Codec),
 	}
-	if problem := r.own.picture(ctx, r.v, &still); problem != nil {
+	if problem := r.own.picture(ctx, r.v, &still, nil); problem != nil {
 		return Still{}, problem
 	}
 	return still, nil
