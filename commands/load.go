@@ -101,15 +101,16 @@ func (s settings) sources(listed []string, width int, book *ledger.Ledger, child
 	}
 	slots := slot.Table{Ledger: book, FS: proc.Default()}
 	picturing := capture.Picturing{Quality: s.config.JPEGQuality, Width: width}
+	own := capture.NewRTSP(s.config.FFmpeg.Path, picturing, children, slots)
 	var sources []capture.Source
 	for _, name := range names {
 		switch name {
 		case "go2rtc":
 			if keeper != nil {
-				sources = append(sources, capture.NewGo2rtc(keeper, s.config.Go2rtc.Snapshot == "restream", s.config.FFmpeg.Path, picturing, children, slots))
+				sources = append(sources, capture.NewGo2rtc(keeper, s.config.Go2rtc.Snapshot == "restream", own))
 			}
 		case "rtsp":
-			sources = append(sources, capture.NewRTSP(s.config.FFmpeg.Path, picturing, children, slots))
+			sources = append(sources, own)
 		case "ffmpeg":
 			sources = append(sources, capture.NewFFmpeg(s.config.FFmpeg.Path, picturing, children, slots))
 		}

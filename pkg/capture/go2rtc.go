@@ -13,7 +13,6 @@ import (
 	"github.com/camwarden/camwarden/pkg/proc"
 	"github.com/camwarden/camwarden/pkg/slot"
 	"github.com/camwarden/camwarden/pkg/streams"
-	"github.com/camwarden/camwarden/pkg/supervise"
 )
 
 // constructFor bounds the registering of a round's streams. It takes a few milliseconds each; a server that needs longer
@@ -63,12 +62,11 @@ type StreamTally struct {
 	Registered, Removed int
 }
 
-// NewGo2rtc returns the source. With restream it reads go2rtc's RTSP port by itself, else it asks for frame.jpeg. The
-// program, an ffmpeg, decodes what it reads.
-func NewGo2rtc(keeper *streams.Keeper, restream bool, program string, picturing Picturing, supervisor *supervise.Supervisor, slots slot.Table) *Go2rtc {
+// NewGo2rtc returns the source. With restream it reads go2rtc's RTSP port by itself, else it asks for frame.jpeg. What it needs
+// of the source rtsp, the looks at cameras and the decodes above all, is done by own, so that both hold to one measure.
+func NewGo2rtc(keeper *streams.Keeper, restream bool, own *RTSP) *Go2rtc {
 	return &Go2rtc{
-		keeper: keeper, slots: slots, own: NewRTSP(program, picturing, supervisor, slots), restream: restream,
-		agent: keeper.Client.UserAgent(), known: map[string]*entry{},
+		keeper: keeper, slots: own.slots, own: own, restream: restream, agent: keeper.Client.UserAgent(), known: map[string]*entry{},
 	}
 }
 
