@@ -47,7 +47,7 @@ func Run(ctx context.Context, plan Plan, deps Deps, tell func(Event)) (Report, e
 		Visits: []Visit{}, Streams: Streams{Kept: []sweep.Kept{}},
 		Recovered: []sweep.Leftover{}, Leftovers: []sweep.Leftover{}, Blind: []observe.Blind{}, Verdict: Unverified,
 	}
-	if err := r.prepare(ctx); err != nil {
+	if err := r.prepare(); err != nil {
 		return r.report, err
 	}
 	lock, err := r.lock(ctx)
@@ -69,7 +69,7 @@ func Run(ctx context.Context, plan Plan, deps Deps, tell func(Event)) (Report, e
 }
 
 // prepare checks what can be checked before anything is touched.
-func (r *runner) prepare(ctx context.Context) error {
+func (r *runner) prepare() error {
 	var err error
 	if r.self, err = r.deps.FS.Self(); err != nil {
 		return fault.New(fault.Local, "", "cannot read this process's own entry in the process table: %w", err).
