@@ -268,6 +268,9 @@ func (s *site) streamLeases() []string {
 	var found []string
 	for _, path := range paths {
 		content, err := os.ReadFile(path)
+		if os.IsNotExist(err) {
+			continue // struck just now
+		}
 		check(s.t, err)
 		var l struct{ Name, Note string }
 		check(s.t, json.Unmarshal(content, &l))

@@ -213,7 +213,7 @@ func (r *relayedVisit) still(ctx context.Context, name, codec string) (Still, *f
 		}
 		still, err = r.take(ctx, name, codec)
 	}
-	if errors.Is(err, go2rtc.ErrEmpty) && !r.entry.registered.Created && !r.entry.registered.Stray {
+	if errors.Is(err, go2rtc.ErrEmpty) && !r.entry.registered.Created {
 		// It has been there for longer than this run, and go2rtc does not show with which password.
 		if r.keeper.Renew(ctx, streams.Wish{Camera: r.v.Camera, Password: r.v.Password}) == nil {
 			still, err = r.take(ctx, name, codec)
@@ -239,7 +239,7 @@ func (r *relayedVisit) reason(ctx context.Context, name string, empty error) err
 }
 
 // take takes the picture of a stream, a few times if it is damaged: to a stream that runs go2rtc may join us in the middle
-// of a key frame, and then hands out its end alone, or the ends of two (seen about once in forty pictures of a watched stream).
+// of a key frame, and then hands out its end alone, or the ends of two (seen with 1.9.14).
 func (r *relayedVisit) take(ctx context.Context, name, codec string) (Still, error) {
 	const tries = 3
 	for try := 1; ; try++ {

@@ -31,6 +31,20 @@ type Ended struct {
 // first. Where it is known that one may hang, hanging names its stream, which spares the wait for what ends by itself.
 // A lease is struck off when its stream has been seen gone, and stays with one that is kept or left. No viewer is cut.
 func (k *Keeper) End(ctx context.Context, hanging []string, leases ...ledger.Lease) []Ended {
+	unlock, err := k.alone(ctx)
+	if err != nil {
+		var results []Ended
+		for _, l := range k.Leased(leases) {
+			results = append(results, Ended{Name: l.Name, Camera: l.Camera, Err: err})
+		}
+		return results
+	}
+	defer unlock()
+	return k.end(ctx, hanging, leases...)
+}
+
+// end is End for who is alone.
+func (k *Keeper) end(ctx context.Context, hanging []string, leases ...ledger.Lease) []Ended {
 	all, _, err := k.book.Read()
 	e := ending{Keeper: k, runs: k.runs(all), leases: leases}
 	for _, l := range k.Leased(leases) {

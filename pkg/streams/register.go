@@ -2,8 +2,10 @@ package streams
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/camwarden/camwarden/pkg/camera"
 	"github.com/camwarden/camwarden/pkg/fault"
@@ -22,7 +24,6 @@ type Wish struct {
 type Registered struct {
 	Name    string
 	Created bool // by this call
-	Stray   bool // it was there, and this ledger does not hold it: it may be used, and is never removed
 	Err     error
 }
 
@@ -31,6 +32,14 @@ type Registered struct {
 func (k *Keeper) Register(ctx context.Context, wishes ...Wish) []Registered {
 	results := make([]Registered, len(wishes))
 	sources := make([]go2rtc.Source, len(wishes))
+	unlock, err := k.alone(ctx)
+	if err != nil {
+		for i, w := range wishes {
+			results[i] = Registered{Name: k.Name(w.Camera.ID), Err: err}
+		}
+		return results
+	}
+	defer unlock()
 	leases, _, err := k.book.Read()
 	held := k.Leased(leases)
 	made := map[string]bool{}
@@ -60,6 +69,25 @@ func (k *Keeper) Register(ctx context.Context, wishes ...Wish) []Registered {
 	}
 	return results
 }
+
+// alone keeps runs from registering a stream while another one decides that it is needed no more, and runs of different
+// users from registering the same one.
+func (k *Keeper) alone(ctx context.Context) (unlock func(), err error) {
+	lock, holder, err := k.book.LockHost(ctx, k.lockName()+"-streams", aloneFor)
+	switch {
+	case err != nil:
+		return nil, err
+	case lock == nil && errors.Is(ctx.Err(), context.Canceled):
+		return nil, fault.New(fault.Cancelled, "", "cancelled while %s registers or removes streams", holder)
+	case lock == nil:
+		return nil, fault.New(fault.Go2rtc, "", "go2rtc at %s: %s has been registering or removing streams for too long", k.Server(), holder).
+			WithHint("is that run stopped, or go2rtc slow? ps -fp %d", holder.Identity.PID)
+	}
+	return func() { _ = lock.Unlock() }, nil // closing the file lets go, whatever else may fail
+}
+
+// aloneFor is how long registering or removing may take: each is bounded by less.
+const aloneFor = 30 * time.Second
 
 // Renew gives a stream its source again, for a log-in that has changed since it was made.
 func (k *Keeper) Renew(ctx context.Context, w Wish) error {
@@ -107,8 +135,12 @@ func of(leases []ledger.Lease, name string) []ledger.Lease {
 func (k *Keeper) takeOver(ctx context.Context, r *Registered, w Wish, held []ledger.Lease) {
 	leases := of(held, r.Name)
 	switch {
+	case len(leases) == 0 && r.Err == nil:
+		// Not used: to ask for a picture of a name that its owner removes in that moment can end go2rtc, which takes an
+		// unknown name for a new stream while it deletes from the same map.
+		r.Err = fault.New(fault.Go2rtc, "", "go2rtc at %s: the stream %s is there, and not in this ledger: another user or host may remove it at any moment", k.Server(), r.Name).
+			WithHint("if nobody needs it: camwarden streams purge %s --force; else give this camwarden a stream_prefix of its own", r.Name)
 	case len(leases) == 0:
-		r.Stray = r.Err == nil
 	case r.Err == nil && slices.ContainsFunc(leases, k.Stays), r.Err == nil && slices.ContainsFunc(leases, k.mine):
 	case r.Err == nil:
 		r.Err = k.claim(w.Camera, held)
@@ -122,7 +154,7 @@ func (k *Keeper) mine(l ledger.Lease) bool { return l.Run == k.run }
 
 // replace removes a stream of ours that leads elsewhere, and makes it anew.
 func (k *Keeper) replace(ctx context.Context, r *Registered, w Wish, leases []ledger.Lease) {
-	for _, e := range k.End(ctx, nil, leases...) {
+	for _, e := range k.end(ctx, nil, leases...) {
 		if !e.Gone {
 			return // the first error says what is in the way
 		}
