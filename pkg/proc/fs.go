@@ -60,19 +60,27 @@ func (f FS) read(pid int, name string) ([]byte, error) {
 }
 
 func slurp(path string) ([]byte, error) {
-	fd, err := again(func() (int, error) { return unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0) })
+	data, err := slurpInto(make([]byte, 0, 1024), path)
 	if err != nil {
 		return nil, err
 	}
+	return data, nil
+}
+
+// slurpInto appends the content of a file to data, which it also returns with an error, for its room.
+func slurpInto(data []byte, path string) ([]byte, error) {
+	fd, err := again(func() (int, error) { return unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0) })
+	if err != nil {
+		return data, err
+	}
 	defer func() { _ = unix.Close(fd) }()
-	data := make([]byte, 0, 1024)
 	for {
 		if len(data) == cap(data) {
-			data = slices.Grow(data, cap(data))
+			data = slices.Grow(data, max(cap(data), 512))
 		}
 		n, err := again(func() (int, error) { return unix.Read(fd, data[len(data):cap(data)]) })
 		if err != nil {
-			return nil, err
+			return data, err
 		}
 		if n == 0 {
 			return data, nil
@@ -126,33 +134,15 @@ func numbers(names []string) []int {
 // When some could not be read although they are there, the others are returned together with an error that counts them:
 // such a list is not complete. Processes that the kernel hides from this user (hidepid, man 5 proc) leave no trace here.
 func (f FS) All(ctx context.Context) ([]Stat, error) {
-	pids, err := f.pids()
-	if err != nil {
+	seen, err := f.Scan(ctx, "", false)
+	if seen == nil {
 		return nil, err
 	}
-	stats := make([]Stat, 0, len(pids))
-	var failed int
-	var first error
-	for _, pid := range pids {
-		if err := ctx.Err(); err != nil {
-			return nil, err
-		}
-		stat, err := f.Stat(pid)
-		switch {
-		case err == nil:
-			stats = append(stats, stat)
-		case errors.Is(err, fs.ErrNotExist):
-		default:
-			failed++
-			if first == nil {
-				first = err
-			}
-		}
+	stats := make([]Stat, len(seen))
+	for i, s := range seen {
+		stats[i] = s.Stat
 	}
-	if failed > 0 {
-		return stats, fmt.Errorf("%d of %d processes could not be read, first: %w", failed, len(pids), first)
-	}
-	return stats, nil
+	return stats, err
 }
 
 // BootID returns the kernel's random name for this boot (man 4 random).

@@ -18,6 +18,15 @@ import (
 // A connection that stays without owner belongs to another user's process that we may not ask, to another pid namespace,
 // to a process hidden by hidepid, or to nobody any more (Inode 0). The error is that of All, which see.
 func (f FS) Own(conns []Conn, first func(Stat) bool) ([]Conn, error) {
+	if !slices.ContainsFunc(conns, func(c Conn) bool { return c.Inode != 0 }) {
+		return slices.Clone(conns), nil
+	}
+	stats, err := f.All(context.Background())
+	return f.OwnAmong(stats, conns, first), err
+}
+
+// OwnAmong is Own for a process table that has been read already.
+func (f FS) OwnAmong(stats []Stat, conns []Conn, first func(Stat) bool) []Conn {
 	owned := slices.Clone(conns)
 	wanted := map[uint64]bool{}
 	for _, conn := range owned {
@@ -25,57 +34,71 @@ func (f FS) Own(conns []Conn, first func(Stat) bool) ([]Conn, error) {
 			wanted[conn.Inode] = true
 		}
 	}
-	if len(wanted) == 0 {
-		return owned, nil
-	}
-	stats, err := f.All(context.Background())
 	owners := map[uint64]Stat{}
-	ask := func(preferred bool) {
+	for _, preferred := range []bool{true, false} {
+		if len(wanted) == 0 {
+			break
+		}
+		var asked []Stat
 		for _, stat := range stats {
-			if len(wanted) == 0 {
-				return
-			}
-			if stat.Kernel || stat.Dead() || preferred != (first != nil && first(stat)) {
-				continue
-			}
-			for _, inode := range f.sockets(stat.PID) {
-				if wanted[inode] {
-					delete(wanted, inode)
-					owners[inode] = stat
-				}
+			if !stat.Kernel && !stat.Dead() && preferred == (first != nil && first(stat)) {
+				asked = append(asked, stat)
 			}
 		}
+		for inode, stat := range f.holders(asked, wanted) {
+			delete(wanted, inode)
+			owners[inode] = stat
+		}
 	}
-	ask(true)
-	ask(false)
 	for i := range owned {
 		if stat, ok := owners[owned[i].Inode]; ok {
 			owned[i].PID, owned[i].Program = stat.PID, stat.Comm
 		}
 	}
-	return owned, err
+	return owned
 }
 
-// sockets lists the inodes of the sockets a process holds, as far as we may know: what is refused stays without owner.
-func (f FS) sockets(pid int) []uint64 {
-	dir, err := os.Open(f.path(pid, "fd"))
+// holders finds who of the processes holds which of the wanted sockets; of several the one that stands first.
+func (f FS) holders(stats []Stat, wanted map[uint64]bool) map[uint64]Stat {
+	found := make([][]uint64, len(stats))
+	_ = f.share(context.Background(), len(stats), func(r *reader, i int) {
+		_ = r.sockets(stats[i].PID, func(inode uint64) {
+			if wanted[inode] {
+				found[i] = append(found[i], inode)
+			}
+		})
+	})
+	holders := map[uint64]Stat{}
+	for i, inodes := range found {
+		for _, inode := range inodes {
+			if _, taken := holders[inode]; !taken {
+				holders[inode] = stats[i]
+			}
+		}
+	}
+	return holders
+}
+
+// sockets tells the inodes of the sockets a process holds, and returns how many descriptors it has; -1 when they are
+// closed to us: what is refused stays without owner.
+func (r *reader) sockets(pid int, tell func(inode uint64)) int {
+	dir, err := os.Open(r.name(pid, "fd"))
 	if err != nil {
-		return nil
+		return -1
 	}
 	defer dir.Close()
-	descriptors, _ := dir.Readdirnames(-1) // a process that ends now loses its descriptors one by one
-	var inodes []uint64
-	buffer := make([]byte, 64) // "socket:[N]" fits; a longer target is not a socket
+	descriptors, _ := dir.Readdirnames(-1)   // a process that ends now loses its descriptors one by one
+	at, buffer := int(dir.Fd()), r.data[:64] // "socket:[N]" fits; a longer target is not a socket
 	for _, name := range descriptors {
-		n, err := unix.Readlinkat(int(dir.Fd()), name, buffer)
+		n, err := unix.Readlinkat(at, name, buffer)
 		if err != nil {
 			continue
 		}
 		if inode, ok := parseSocketLink(buffer[:n]); ok {
-			inodes = append(inodes, inode)
+			tell(inode)
 		}
 	}
-	return inodes
+	return len(descriptors)
 }
 
 func parseSocketLink(target []byte) (uint64, bool) {

@@ -56,31 +56,23 @@ func lookupEnviron(data []byte, name string) (string, bool) {
 
 // Marked returns every process whose environment sets the variable, with its value, and how many living processes
 // could not be asked because they belong to other users or are protected. Kernel threads and zombies do not count.
+// An error that comes with a map is that of All: the map is not complete.
 // A child shows its mark from its exec on: in the instant before, it shows the environment of its parent.
 func (f FS) Marked(ctx context.Context, variable string) (marked map[int]string, unreadable int, err error) {
-	pids, err := f.pids()
-	if err != nil {
+	seen, err := f.Scan(ctx, variable, false)
+	if seen == nil {
 		return nil, 0, err
 	}
 	marked = map[int]string{}
-	for _, pid := range pids {
-		if err := ctx.Err(); err != nil {
-			return nil, 0, err
-		}
-		value, ok, err := f.Environ(pid, variable)
+	for _, s := range seen {
 		switch {
-		case err == nil && ok:
-			marked[pid] = value
-		case err == nil, errors.Is(err, fs.ErrNotExist):
-		default:
-			stat, err := f.Stat(pid)
-			if errors.Is(err, fs.ErrNotExist) || err == nil && (stat.Kernel || stat.Dead()) {
-				continue
-			}
+		case s.Set:
+			marked[s.PID] = s.Value
+		case s.Closed:
 			unreadable++
 		}
 	}
-	return marked, unreadable, nil
+	return marked, unreadable, err
 }
 
 // UID returns the effective user of a process.

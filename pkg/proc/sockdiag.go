@@ -34,7 +34,7 @@ func dumpConnections(ports []uint16) ([]Conn, error) {
 	if len(ports) == 0 {
 		return []Conn{}, nil
 	}
-	conns, err := dump(portFilter(ports))
+	conns, err := dump(portFilter(ports), 0)
 	if err != nil {
 		return nil, fmt.Errorf("sock_diag: %w", err)
 	}
@@ -42,9 +42,9 @@ func dumpConnections(ports []uint16) ([]Conn, error) {
 	return slices.DeleteFunc(conns, func(conn Conn) bool { return !hasPort(ports, conn.Remote.Port()) }), nil
 }
 
-// dump returns every TCP connection that the filter accepts.
-func dump(filter []byte) ([]Conn, error) {
-	socket, err := netlink.Dial(unix.NETLINK_SOCK_DIAG, nil)
+// dump returns every TCP connection that the filter accepts, in the network namespace of an open file; 0: in our own.
+func dump(filter []byte, namespace int) ([]Conn, error) {
+	socket, err := netlink.Dial(unix.NETLINK_SOCK_DIAG, &netlink.Config{NetNS: namespace})
 	if err != nil {
 		return nil, err
 	}

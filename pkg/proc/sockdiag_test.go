@@ -24,7 +24,7 @@ func TestTheKernelFiltersByPort(t *testing.T) {
 	}
 	slices.Sort(ports)
 	for _, asked := range [][]uint16{ports[:1], ports[3:], {ports[0], ports[2]}, ports[1:], ports} {
-		conns, err := dump(portFilter(asked))
+		conns, err := dump(portFilter(asked), 0)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -67,7 +67,7 @@ func TestTheKernelRefusesAFilterWithAWildJump(t *testing.T) {
 	t.Parallel()
 	filter := portFilter([]uint16{554, 8554})
 	binary.NativeEndian.PutUint16(filter[2:], 12) // lands on the argument of an operation
-	if conns, err := dump(filter); !errors.Is(err, unix.EINVAL) {
+	if conns, err := dump(filter, 0); !errors.Is(err, unix.EINVAL) {
 		t.Errorf("%d connections, %v", len(conns), err)
 	}
 	if err := audit(filter); err == nil {
