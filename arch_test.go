@@ -23,7 +23,7 @@ func rows() [][]string {
 		{"pkg/capture", "pkg/sweep"},
 		{"pkg/supervise", "pkg/slot", "pkg/observe", "pkg/config"},
 		{"pkg/streams"},
-		{"pkg/ledger", "pkg/rtsp", "pkg/go2rtc"},
+		{"pkg/ledger", "pkg/rtsp", "pkg/go2rtc", "pkg/cmdline"},
 		{"pkg/camera", "pkg/proc"},
 		{"pkg/fault", "pkg/redact"},
 	}

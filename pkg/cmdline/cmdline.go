@@ -1,0 +1,153 @@
+// Package cmdline reads what the command line of somebody else's ffmpeg says: from which cameras it takes, whether it ends
+// by itself after one picture, and all of it without the secrets.
+package cmdline
+
+import (
+	"fmt"
+	"net/netip"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/camwarden/camwarden/pkg/redact"
+)
+
+// Shape is what a process is there for, as documents name it.
+type Shape string
+
+// The shapes. Only one-frame says that the process was meant to be gone long ago.
+const (
+	OneFrame  Shape = "one-frame" // every output has an explicit frame count of 1
+	Streaming Shape = "streaming" // anything else that reads a camera: a recorder, a time-lapse, a relay
+	NoCamera  Shape = "no-camera" // it reads none
+	Unknown   Shape = "unknown"   // it has to do with a camera, and its command line does not say what
+)
+
+// Target is where a URL leads.
+type Target struct {
+	Host    string         // as written, without brackets
+	Port    uint16         //
+	Address netip.AddrPort // when the host is an address; else invalid
+}
+
+// String is host:port, with brackets around an IPv6 address.
+func (t Target) String() string {
+	host := t.Host
+	if t.Address.IsValid() {
+		return t.Address.String()
+	}
+	if strings.Contains(host, ":") {
+		host = "[" + host + "]"
+	}
+	return host + ":" + strconv.Itoa(int(t.Port))
+}
+
+// Line is one command line, read.
+type Line struct {
+	Program string   // the name it was called by, without its folder
+	Cameras []Target // its inputs that are RTSP URLs, in order, each once
+	Pushes  []Target // its outputs that are on the network
+	Hidden  bool     // an input does not say where it leads (standard input, a list, another protocol): its sockets tell
+	Single  bool     // every output has an explicit frame count of 1, and there is an output
+	Waits   bool     // a filter or a start time makes it choose its frame, so that one picture may take long
+	Unsure  bool     // an option that we do not know leaves it open where the outputs are
+	Outputs int      //
+	Go2rtc  bool     // go2rtc made this command line
+	Text    string   // all of it in one line that a shell would read again, secrets masked
+	Secret  bool     // something had to be masked
+}
+
+// Read reads an argument list, the program's name first. It never fails: what it cannot understand it leaves open.
+func Read(args []string) Line {
+	var l Line
+	if len(args) == 0 {
+		return l
+	}
+	l.Program = filepath.Base(args[0])
+	l.Text, l.Secret = text(args)
+	if strings.Contains(l.Program, "ffprobe") {
+		l.probe(args[1:])
+	} else {
+		l.parse(args[1:])
+	}
+	for _, arg := range args[1:] {
+		l.Go2rtc = l.Go2rtc || arg == "go2rtc/ffmpeg" || arg == "ffmpeg/go2rtc"
+	}
+	return l
+}
+
+// Shape says what the process is there for. Connected says that it has a connection to a camera's port.
+func (l Line) Shape(connected bool) Shape {
+	switch {
+	case len(l.Cameras) == 0 && !connected:
+		return NoCamera
+	case len(l.Cameras) == 0 && !l.Hidden:
+		return Unknown // connected, and no input could be the reason
+	case l.Outputs == 0 || l.Single && l.Unsure:
+		return Unknown
+	case l.Single:
+		return OneFrame
+	default:
+		return Streaming
+	}
+}
+
+// How much of a command line is shown. A person reads it, a process may have megabytes of it, and an argument that is
+// cut in the middle could no longer be told for a secret.
+const (
+	longest    = 4096
+	longestArg = 2048
+)
+
+// text joins arguments into one line and masks what looks like a secret.
+func text(args []string) (line string, secret bool) {
+	args = slices.Clone(args[:min(len(args), longest)])
+	for i, arg := range args {
+		if len(arg) > longestArg {
+			args[i] = fmt.Sprintf("(%d bytes)", len(arg))
+		}
+	}
+	shown := redact.Args(args)
+	var out strings.Builder
+	for i, arg := range shown {
+		secret = secret || arg != args[i]
+		if i > 0 {
+			out.WriteByte(' ')
+		}
+		if out.Len() < longest {
+			out.WriteString(quote(arg))
+		}
+	}
+	line = out.String()
+	if len(line) > longest {
+		line = strings.ToValidUTF8(line[:longest], "") + "..."
+	}
+	return line, secret
+}
+
+// quote writes an argument as a shell reads it, and keeps it from speaking to a terminal.
+func quote(arg string) string {
+	plain := arg != ""
+	for _, r := range arg {
+		switch {
+		case r == utf8.RuneError || !unicode.IsPrint(r):
+			arg = strings.Map(func(r rune) rune {
+				if r == utf8.RuneError || !unicode.IsPrint(r) {
+					return '?'
+				}
+				return r
+			}, arg)
+			return quote(arg)
+		case r >= 'a' && r <= 'z', r >= 'A' && r <= 'Z', r >= '0' && r <= '9', r > 0x7f, strings.ContainsRune("-_./:=,@%+*", r):
+		default:
+			plain = false
+		}
+	}
+	if plain {
+		return arg
+	}
+	return "'" + strings.ReplaceAll(arg, "'", `'\''`) + "'"
+}
