@@ -86,3 +86,10 @@ func (c *cli) completeSubnets(*cobra.Command, []string, string) ([]string, cobra
 	}
 	return names, cobra.ShellCompDirectiveNoFileComp
 }
+
+// completeBoth offers what names one camera and what names many.
+func (c *cli) completeBoth(cmd *cobra.Command, args []string, word string) ([]string, cobra.ShellCompDirective) {
+	cameras, _ := c.completeCameras(cmd, args, word)
+	subnets, directive := c.completeSubnets(cmd, args, word)
+	return append(subnets, cameras...), directive
+}

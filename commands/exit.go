@@ -25,30 +25,35 @@ const (
 	BySignal     ExitCode = 128 // plus the number of the signal, as shells count
 )
 
-// exitRow is one line of the table of exit codes. A row without commands holds for all of them.
+// exitRow is one line of the table of exit codes. A row without commands holds for all of them; one that is detail stands
+// on the pages of its commands alone, not on that of the program.
 type exitRow struct {
 	code     string
 	meaning  string
 	commands []string
+	detail   bool
 }
 
 // exitTable is the one place that says what an exit code means.
 func exitTable() []exitRow {
 	dialling, others := []string{"round", "snapshot"}, []string{"config", "completion", "version"}
 	streams := []string{"streams"}
+	ending := slices.Concat(dialling, []string{"reap"})
 	return []exitRow{
-		{"0", "done and verified", dialling},
-		{"0", "done", others},
-		{"0", "done; every stream that is left is to be kept", streams},
-		{"1", "done, but a camera failed or was skipped, or the report could not be written", dialling},
-		{"1", "go2rtc did not answer, a stream could not be added, a named one was kept, or the report could not be written", streams},
-		{"1", "done, but the report could not be written", others},
-		{"2", "the command line or the configuration is wrong; nothing was touched", nil},
-		{"3", "something of ours is left, or could not be verified; wins over 1 and over 128+n", dialling},
-		{"3", "a stream of ours that nobody watches is left", streams},
-		{"4", "no listed source can work here (a missing ffmpeg, say); nothing was dialled", dialling},
-		{"75", "another run holds the lock, or the cool-down has not passed (--if-busy fail)", []string{"round"}},
-		{"128+n", "ended by signal n, after cleaning up (130 for Ctrl-C, 143 for TERM)", append(dialling, streams...)},
+		{code: "0", meaning: "done and verified", commands: ending},
+		{code: "0", meaning: "done", commands: others, detail: true},
+		{code: "0", meaning: "done; every stream that is left is to be kept", commands: streams, detail: true},
+		{code: "0", meaning: "looked, and no finding reaches --fail-on", commands: []string{"doctor"}, detail: true},
+		{code: "1", meaning: "done, but a camera failed or was skipped, or the report could not be written", commands: dialling},
+		{code: "1", meaning: "a finding of doctor reaches --fail-on (critical), or the report could not be written", commands: []string{"doctor"}},
+		{code: "1", meaning: "go2rtc did not answer, a stream could not be added, a named one was kept, or the report could not be written", commands: streams, detail: true},
+		{code: "1", meaning: "done, but the report could not be written", commands: slices.Concat(others, []string{"reap"}), detail: true},
+		{code: "2", meaning: "the command line or the configuration is wrong; nothing was touched"},
+		{code: "3", meaning: "something of ours (reap: anything it should have ended) is left, or could not be verified; wins over 1 and over 128+n", commands: ending},
+		{code: "3", meaning: "a stream of ours that nobody watches is left", commands: streams, detail: true},
+		{code: "4", meaning: "no listed source can work here (a missing ffmpeg, say); nothing was dialled", commands: dialling},
+		{code: "75", meaning: "another run holds the lock, or the cool-down has not passed (--if-busy fail)", commands: []string{"round"}},
+		{code: "128+n", meaning: "ended by signal n, after cleaning up (130 for Ctrl-C, 143 for TERM)", commands: slices.Concat(ending, streams)},
 	}
 }
 
@@ -56,10 +61,7 @@ func exitTable() []exitRow {
 func exitRowsFor(command string) []exitRow {
 	var rows []exitRow
 	for _, row := range exitTable() {
-		switch {
-		case row.commands == nil, slices.Contains(row.commands, command):
-			rows = append(rows, row)
-		case command == "" && slices.Contains(row.commands, "round"):
+		if row.commands == nil || slices.Contains(row.commands, command) || command == "" && !row.detail {
 			rows = append(rows, row)
 		}
 	}

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"os"
 	"slices"
 	"strings"
 	"time"
@@ -80,11 +79,7 @@ func (c *cli) env(name string) string {
 
 // openLedger opens the ledger of this user, for a new run.
 func (s settings) openLedger() (*ledger.Ledger, error) {
-	dir := s.c.flags.stateDir
-	if dir == "" {
-		dir = s.config.StateDir
-	}
-	dirs, err := ledger.DirsFor(dir, s.c.env, os.Geteuid())
+	dirs, err := s.ledgerDirs()
 	if err != nil {
 		return nil, err
 	}

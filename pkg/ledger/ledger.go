@@ -29,6 +29,8 @@ type Ledger struct {
 	run  string
 	self proc.Identity
 
+	peeks bool // reads, and changes nothing
+
 	leases, streams, locks, records string
 
 	host string // where the locks of all users of this host stand
@@ -43,7 +45,15 @@ func Open(dirs Dirs, table proc.FS, run string) (*Ledger, error) {
 		return nil, fault.New(fault.Local, "", "cannot tell who this process is: %w", err).
 			WithHint("is /proc mounted? (mount -t proc proc /proc)")
 	}
-	l := &Ledger{
+	l := newLedger(dirs, table, run, self)
+	if err := l.prepare(); err != nil {
+		return nil, err
+	}
+	return l, nil
+}
+
+func newLedger(dirs Dirs, table proc.FS, run string, self proc.Identity) *Ledger {
+	return &Ledger{
 		dirs: dirs, fs: table, run: run, self: self,
 		leases:  filepath.Join(dirs.Runtime, "leases"),
 		locks:   filepath.Join(dirs.Runtime, "locks"),
@@ -51,10 +61,6 @@ func Open(dirs Dirs, table proc.FS, run string) (*Ledger, error) {
 		records: filepath.Join(dirs.State, "records"),
 		host:    hostDir,
 	}
-	if err := l.prepare(); err != nil {
-		return nil, err
-	}
-	return l, nil
 }
 
 // prepare makes and checks the folders. The outer ones may be readable for others, as systemd makes them (0755);
@@ -117,6 +123,9 @@ func (l *Ledger) Read() ([]Lease, []Torn, error) {
 
 func (l *Ledger) readFolder(dir string) ([]Lease, []Torn, error) {
 	entries, err := os.ReadDir(dir) // sorted by name: a ULID begins with its time
+	if l.peeks && errors.Is(err, fs.ErrNotExist) {
+		return nil, nil, nil
+	}
 	if err != nil {
 		return nil, nil, trouble("read the leases in", dir, err)
 	}
@@ -125,7 +134,9 @@ func (l *Ledger) readFolder(dir string) ([]Lease, []Torn, error) {
 	for _, entry := range entries {
 		path := filepath.Join(dir, entry.Name())
 		if strings.HasSuffix(entry.Name(), temporarySuffix) && entry.Type().IsRegular() {
-			removeStale(path, entry)
+			if !l.peeks {
+				removeStale(path, entry)
+			}
 			continue
 		}
 		if !entry.Type().IsRegular() {
@@ -138,8 +149,9 @@ func (l *Ledger) readFolder(dir string) ([]Lease, []Torn, error) {
 		case err != nil:
 			torn = append(torn, Torn{Path: path, Why: bare(err).Error()})
 		case l.void(lease):
-			// Failing to remove it is no loss: it is as void the next time.
-			_ = os.Remove(path)
+			if !l.peeks {
+				_ = os.Remove(path) // failing to is no loss: it is as void the next time
+			}
 		default:
 			leases = append(leases, lease)
 		}

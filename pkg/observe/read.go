@@ -15,19 +15,20 @@ import (
 
 // readProcesses lists every process that carries our mark.
 func (o *Observation) readProcesses(ctx context.Context, table proc.FS) {
-	all, err := table.All(ctx)
+	seen, err := table.Scan(ctx, ledger.MarkVariable, false)
+	o.noteProcesses(table, seen, err)
+}
+
+// noteProcesses takes in a reading of the process table. Unreadable environments are those of other users, and another
+// user's process is not of this ledger.
+func (o *Observation) noteProcesses(table proc.FS, seen []proc.Seen, err error) {
 	if err != nil {
 		o.blind("process table", err, true) // part of it may have been read, and is still worth a look
 	}
-	o.Table = len(all)
-	// Unreadable environments are those of other users, and another user's process is not of this ledger.
-	marked, _, err := table.Marked(ctx, ledger.MarkVariable)
-	if err != nil {
-		o.blind("environments of processes", err, true)
-	}
-	for pid, text := range marked {
-		if mark, ours := ledger.ParseMark(text); ours && pid != o.Self.PID {
-			o.addProcess(table, pid, mark)
+	o.Table = len(seen)
+	for _, s := range seen {
+		if mark, ours := ledger.ParseMark(s.Value); ours && s.PID != o.Self.PID {
+			o.addProcess(table, s.PID, mark)
 		}
 	}
 }

@@ -1,0 +1,402 @@
+package observe
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"net/netip"
+	"os"
+	"slices"
+	"strings"
+	"time"
+	"unicode"
+
+	"github.com/camwarden/camwarden/pkg/camera"
+	"github.com/camwarden/camwarden/pkg/cmdline"
+	"github.com/camwarden/camwarden/pkg/ledger"
+	"github.com/camwarden/camwarden/pkg/proc"
+)
+
+// tick is the unit of CPU time in /proc (man 5 proc_pid_stat; USER_HZ is 100 wherever Go runs Linux).
+const tick = 10 * time.Millisecond
+
+// surveyor is one survey on its way.
+type surveyor struct {
+	Survey
+
+	fs    proc.FS
+	terms Terms
+	now   time.Duration // on the boot-time clock
+
+	table   []proc.Seen
+	stats   []proc.Stat
+	byPID   map[int]proc.Stat
+	details map[int]proc.Detail
+	lines   map[int]cmdline.Line
+	ports   []uint16
+	conns   []found
+}
+
+// found is a connection with what is needed to judge where it belongs.
+type found struct {
+	proc.Conn
+	container bool
+}
+
+// LookWide reads the process table, the sockets of every network namespace it can see, the ledger, and go2rtc. Book is
+// nil when there is no ledger. It changes nothing and never fails: what it could not read it lists as blind.
+func LookWide(ctx context.Context, book *ledger.Ledger, fs proc.FS, terms Terms) Survey {
+	s := &surveyor{
+		fs: fs, terms: terms, now: proc.BootTime(),
+		details: map[int]proc.Detail{}, lines: map[int]cmdline.Line{}, byPID: map[int]proc.Stat{},
+	}
+	s.Survey = Survey{
+		Schema: Schema, Host: fs.HostName(), TakenAt: time.Now().UTC().Truncate(time.Millisecond), UID: os.Geteuid(),
+		Limits: terms.Limits, Cameras: terms.Cameras, Suspects: []Suspect{}, Connections: []Connection{}, Leases: []Note{}, Blind: []Blind{},
+	}
+	if s.Cameras == nil {
+		s.Cameras = []Camera{}
+	}
+	s.Ours = Observation{TakenAt: s.TakenAt}
+	s.Blind = append(s.Blind, terms.Blind...)
+	if terms.Ledger != nil {
+		s.blind("ledger", terms.Ledger, true)
+	}
+	s.Ours.readSelf(fs)
+	s.readTable(ctx, book)
+	s.readCandidates(ctx)
+	s.readSockets(ctx)
+	s.note()
+	s.readServer(ctx)
+	return s.Survey
+}
+
+// readTable reads the process table before the ledger, as Look does and for the same reason.
+func (s *surveyor) readTable(ctx context.Context, book *ledger.Ledger) {
+	seen, err := s.fs.Scan(ctx, ledger.MarkVariable, true)
+	s.Ours.noteProcesses(s.fs, seen, err)
+	s.table = seen
+	s.stats = make([]proc.Stat, len(seen))
+	for i, one := range seen {
+		s.stats[i] = one.Stat
+		s.byPID[one.PID] = one.Stat
+	}
+	if s.HidesOthers = s.fs.PidHidden(); s.HidesOthers {
+		s.blind("processes of other users", errors.New("this /proc is mounted with hidepid: look as root"), false)
+	}
+	if book != nil {
+		s.Ours.readLeases(book, s.fs)
+	}
+	limits := s.terms.Limits
+	s.Ours.Processes = slices.DeleteFunc(s.Ours.Processes, func(p Process) bool { return !limits.Cover(p.Mark.Address) })
+	s.Ours.Leases = slices.DeleteFunc(s.Ours.Leases, func(l Lease) bool { return !limits.Cover(l.Address) })
+	for _, l := range s.Ours.Leases {
+		s.Leases = append(s.Leases, Note{
+			ID: l.ID, Kind: l.Kind, Run: l.Run, Camera: l.Camera, Address: l.Address, Name: l.Name, Owner: l.Owner.PID,
+			Child: l.Lease.Child.PID, Standing: l.Standing, Presence: l.Presence, LateMS: (s.now - l.Deadline).Milliseconds(),
+		})
+	}
+}
+
+func (s *surveyor) blind(where string, err error, matters bool) { s.Ours.blind(where, err, matters) }
+
+// configured reports whether a process calls itself by the name of a program that is looked at. The kernel keeps 15 bytes.
+func (s *surveyor) configured(stat proc.Stat) bool {
+	return slices.ContainsFunc(s.terms.Programs, func(name string) bool {
+		return stat.Comm == name || len(name) > 15 && stat.Comm == name[:15]
+	})
+}
+
+// readCandidates asks the processes that are looked at whatever they hold.
+func (s *surveyor) readCandidates(ctx context.Context) {
+	var pids []int
+	for _, stat := range s.stats {
+		if stat.Kernel || stat.PID == s.Ours.Self.PID {
+			continue
+		}
+		if s.configured(stat) || s.Ours.hasPID(stat.PID) {
+			pids = append(pids, stat.PID)
+		}
+	}
+	s.ask(ctx, pids)
+	// 554, the ports of the inventory and of the arguments, and those in the candidates' own URLs.
+	s.ports = []uint16{camera.DefaultPort}
+	for _, c := range s.terms.Cameras {
+		s.ports = append(s.ports, c.Port)
+	}
+	for _, a := range s.terms.Limits.Addresses {
+		s.ports = append(s.ports, a.Port())
+	}
+	for _, line := range s.lines {
+		for _, target := range line.Cameras {
+			s.ports = append(s.ports, target.Port)
+		}
+	}
+	s.ports = slices.DeleteFunc(s.ports, func(port uint16) bool { return port == 0 })
+	slices.Sort(s.ports)
+	s.ports = slices.Compact(s.ports)
+}
+
+// ask fills in the details of processes that have not been asked yet.
+func (s *surveyor) ask(ctx context.Context, pids []int) {
+	pids = slices.DeleteFunc(slices.Clone(pids), func(pid int) bool { _, known := s.details[pid]; return known })
+	details, err := s.fs.Details(ctx, pids)
+	if err != nil {
+		s.blind("command lines of processes", err, true)
+		return
+	}
+	for i, pid := range pids {
+		s.details[pid] = details[i]
+		s.lines[pid] = cmdline.Read(details[i].Args)
+	}
+}
+
+// looks bounds how often the sockets are read again because one had no owner: it may have been closed, or passed on,
+// between the list of sockets and the search for the owner.
+const looks = 4
+
+func (s *surveyor) readSockets(ctx context.Context) {
+	ports := s.ports
+	if s.anyPort() {
+		ports = everyPort()
+	}
+	for look := 1; ; look++ {
+		last := look == looks || ctx.Err() != nil
+		s.conns = s.sockets(ports, last)
+		s.own(ctx)
+		unsettled := func(c found) bool {
+			return c.PID == 0 && c.Inode != 0 && (s.UID == 0 || int(c.UID) == s.UID) && !c.container
+		}
+		if last || !slices.ContainsFunc(s.conns, unsettled) {
+			break
+		}
+		time.Sleep(5 * time.Millisecond << look)
+		s.refresh(ctx)
+	}
+	s.conns = slices.DeleteFunc(s.conns, func(c found) bool {
+		_, camera := slices.BinarySearch(s.ports, c.Remote.Port())
+		return !camera && !s.lines[c.PID].Hidden // of a port that is no camera's by itself
+	})
+}
+
+// anyPort reports whether a candidate does not say where it reads from, and the limits say what a camera is: then a
+// connection into them counts whatever its port.
+func (s *surveyor) anyPort() bool {
+	if s.terms.Limits.None() {
+		return false
+	}
+	for _, line := range s.lines {
+		if line.Hidden {
+			return true
+		}
+	}
+	return false
+}
+
+func everyPort() []uint16 {
+	ports := make([]uint16, 0, 1<<16-1)
+	for port := 1; port < 1<<16; port++ {
+		ports = append(ports, uint16(port))
+	}
+	return ports
+}
+
+// sockets lists the connections to the ports, in our network namespace and in every other one that we can see, once each.
+// What cannot be read is noted at the last look only.
+func (s *surveyor) sockets(ports []uint16, last bool) []found {
+	here, err := s.fs.Connections(ports)
+	if err != nil && last {
+		s.blind("connections", err, true)
+	}
+	if here.Why != nil && last {
+		s.blind("how long connections are silent", here.Why, false)
+	}
+	s.Method = here.Method
+	var all []found
+	known := map[uint64]bool{}
+	add := func(conns []proc.Conn, container bool) {
+		for _, c := range conns {
+			if !s.terms.Limits.Cover(c.Remote) || c.Inode != 0 && known[c.Inode] {
+				continue
+			}
+			known[c.Inode] = true
+			all = append(all, found{c, container})
+		}
+	}
+	add(here.Conns, false)
+	for _, pid := range s.elsewhere() {
+		there, err := s.fs.ConnectionsIn(pid, ports)
+		switch {
+		case err == nil:
+			add(there.Conns, true)
+		case !vanished(err) && last:
+			s.blind("connections of another network namespace", err, false)
+		}
+	}
+	return all
+}
+
+// elsewhere returns one process for each network namespace but ours, and the candidates in a container whose namespace
+// is closed to us: their tables are open.
+func (s *surveyor) elsewhere() []int {
+	const most = 64 // containers of others whose namespaces cannot be told apart
+	var pids []int
+	var ours uint64
+	for _, one := range s.table {
+		if one.PID == s.Ours.Self.PID {
+			ours = one.Net
+		}
+	}
+	known, closed := map[uint64]bool{ours: true, 0: true}, 0
+	for _, one := range s.table {
+		switch {
+		case ours != 0 && !known[one.Net]:
+			known[one.Net] = true
+			pids = append(pids, one.PID)
+		case one.Net == 0 && s.details[one.PID].Depth > 0 && closed < most:
+			closed++
+			pids = append(pids, one.PID)
+		}
+	}
+	return pids
+}
+
+// own names who holds the connections: the candidates, whose descriptors have been read, then anybody.
+func (s *surveyor) own(ctx context.Context) {
+	holders := map[uint64]int{}
+	for pid, d := range s.details {
+		for _, inode := range d.Sockets {
+			if other, taken := holders[inode]; !taken || pid < other {
+				holders[inode] = pid
+			}
+		}
+	}
+	var orphans []proc.Conn
+	for i := range s.conns {
+		c := &s.conns[i]
+		if pid, ok := holders[c.Inode]; ok && c.Inode != 0 {
+			c.PID, c.Program = pid, s.byPID[pid].Comm
+		} else if c.Inode != 0 {
+			orphans = append(orphans, c.Conn)
+		}
+	}
+	if len(orphans) == 0 {
+		return
+	}
+	var others []proc.Stat
+	for _, stat := range s.stats {
+		if _, asked := s.details[stat.PID]; !asked {
+			others = append(others, stat)
+		}
+	}
+	owned := map[uint64]proc.Conn{}
+	for _, c := range s.fs.OwnAmong(others, orphans, nil) {
+		owned[c.Inode] = c
+	}
+	var more []int
+	for i := range s.conns {
+		if c, ok := owned[s.conns[i].Inode]; ok && c.PID > 0 {
+			s.conns[i].PID, s.conns[i].Program = c.PID, c.Program
+			more = append(more, c.PID)
+		}
+	}
+	slices.Sort(more)
+	s.ask(ctx, slices.Compact(more))
+}
+
+// refresh forgets what processes hold, so that it is read again.
+func (s *surveyor) refresh(ctx context.Context) {
+	var pids []int
+	for pid := range s.details {
+		pids = append(pids, pid)
+	}
+	slices.Sort(pids)
+	clear(s.details)
+	s.ask(ctx, pids)
+	if all, err := s.fs.All(ctx); err == nil { // the owner may have been born since
+		s.stats = all
+		for _, stat := range all {
+			if _, known := s.byPID[stat.PID]; !known {
+				s.byPID[stat.PID] = stat
+			}
+		}
+	}
+}
+
+// note turns what was read into the survey.
+func (s *surveyor) note() {
+	for _, c := range s.conns {
+		noted := Connection{
+			Local: c.Local, Remote: c.Remote, State: c.State, UID: c.UID, ReceiveQueue: c.RecvQueue,
+			PID: c.PID, Program: printable(c.Program), Held: c.Inode != 0, Container: c.container,
+		}
+		if c.SilentKnown {
+			ms := c.Silent.Milliseconds()
+			noted.SilentMS = &ms
+		}
+		s.Connections = append(s.Connections, noted)
+	}
+	datagrams := s.datagrams()
+	for pid, d := range s.details {
+		if suspect, ok := s.suspect(pid, d); ok {
+			if n, known := datagrams[pid]; known {
+				suspect.Datagrams = n
+			}
+			s.Suspects = append(s.Suspects, suspect)
+		}
+	}
+	slices.SortFunc(s.Suspects, func(a, b Suspect) int { return cmp.Compare(a.ID.PID, b.ID.PID) })
+	slices.SortStableFunc(s.Connections, func(a, b Connection) int {
+		return cmp.Or(a.Remote.Compare(b.Remote), cmp.Compare(a.PID, b.PID), a.Local.Compare(b.Local))
+	})
+	s.Blind = append(s.Blind, s.Ours.Blind...)
+	s.Table, s.Unsighted = s.Ours.Table, s.Ours.Unsighted
+}
+
+// datagrams counts the UDP sockets of the processes that stream, for their media may come by them.
+func (s *surveyor) datagrams() map[int]int {
+	counts := map[int]int{}
+	tables := map[uint64]map[uint64]bool{}
+	for _, one := range s.table {
+		d, asked := s.details[one.PID]
+		if !asked || d.FDs < 0 || len(s.Held(one.PID)) == 0 {
+			continue
+		}
+		table, read := tables[one.Net]
+		if !read || one.Net == 0 {
+			var err error
+			if table, err = s.fs.Datagrams(one.PID); err != nil {
+				continue
+			}
+			tables[one.Net] = table
+		}
+		counts[one.PID] = 0
+		for _, inode := range d.Sockets {
+			if table[inode] {
+				counts[one.PID]++
+			}
+		}
+	}
+	return counts
+}
+
+// printable keeps a text that a process may choose freely from speaking to the terminal.
+func printable(text string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsPrint(r) {
+			return r
+		}
+		return '?'
+	}, text)
+}
+
+// resolve gives a target its address, from its own text or from the inventory.
+func (s *surveyor) resolve(t cmdline.Target) Target {
+	target := Target{Address: t.Address, Name: t.String()}
+	for _, c := range s.terms.Cameras {
+		if !target.Address.IsValid() && strings.EqualFold(c.Host, t.Host) && c.Address.IsValid() {
+			target.Address = netip.AddrPortFrom(c.Address.Addr(), t.Port)
+		}
+	}
+	return target
+}

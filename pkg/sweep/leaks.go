@@ -1,0 +1,207 @@
+package sweep
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/camwarden/camwarden/pkg/cmdline"
+	"github.com/camwarden/camwarden/pkg/ledger"
+	"github.com/camwarden/camwarden/pkg/observe"
+	"github.com/camwarden/camwarden/pkg/proc"
+)
+
+// Rules say when a process of somebody else is leaked.
+type Rules struct {
+	OlderThan  time.Duration // a capture of one frame that is older
+	SilentFor  time.Duration // a stream whose camera has sent nothing for as long; with Silent
+	Silent     bool          // silent streams count too
+	Containers bool          // processes in other pid namespaces count too
+}
+
+// Rule is what a decision rests on.
+type Rule string
+
+// The rules by which a process is leaked.
+const (
+	Unleased Rule = "unleased" // ours, and no living lease answers for it
+	Overdue  Rule = "overdue"  // a capture of one frame, too old
+	Mute     Rule = "mute"     // a stream whose camera is silent
+)
+
+// Decision is what the rules say of one process, with the reason in words the operator reads.
+type Decision struct {
+	observe.Suspect
+
+	Leaked bool
+	Rule   Rule // why it is leaked; empty when it is kept
+	Why    string
+}
+
+// Decide says of every process of a survey whether it is leaked or kept. It is pure: the same survey gives the same decisions.
+func Decide(s observe.Survey, rules Rules) []Decision {
+	outages := Outages(s, rules)
+	decisions := make([]Decision, 0, len(s.Suspects))
+	for _, p := range s.Suspects {
+		d := Decision{Suspect: p}
+		d.Rule, d.Why = rules.decide(s, p, outages)
+		d.Leaked = d.Rule != ""
+		decisions = append(decisions, d)
+	}
+	return decisions
+}
+
+// decide goes from what must never be ended to what may be.
+func (r Rules) decide(s observe.Survey, p observe.Suspect, outages []Outage) (Rule, string) {
+	if p.State == "Z" || p.State == "X" {
+		return "", fmt.Sprintf("it is dead already and holds nothing; only its parent, %s, can collect it", parent(p))
+	}
+	if rule, why, ours := r.own(s, p); ours {
+		return rule, why
+	}
+	switch {
+	case p.Go2rtc:
+		return "", "it belongs to go2rtc, which ends it by itself"
+	case !p.Configured:
+		return "", fmt.Sprintf("%s is none of the programs that are looked at", p.Name)
+	case p.Disguised:
+		return "", fmt.Sprintf("it is only named %s: the program it runs is %s", p.Name, p.Program)
+	case p.Shape == cmdline.NoCamera:
+		return "", "it has no camera"
+	case p.Container && !r.Containers:
+		return "", "it lives in a container, whose own supervisor answers for it; --include container ends it too"
+	}
+	switch p.Shape {
+	case cmdline.OneFrame:
+		return r.capture(s, p)
+	case cmdline.Streaming:
+		return r.stream(s, p, outages)
+	default:
+		return "", "its command line does not say what it is there for"
+	}
+}
+
+// own decides about a process of ours.
+func (r Rules) own(s observe.Survey, p observe.Suspect) (rule Rule, why string, ours bool) {
+	if note, ok := s.Note(p.Lease); ok {
+		switch note.Standing {
+		case ledger.DeadOwner:
+			return Unleased, fmt.Sprintf("ours, and its run %s ended without cleaning up (camwarden pid %d is dead)", note.Run, note.Owner), true
+		case ledger.WedgedOwner:
+			return Unleased, fmt.Sprintf("ours, and its run %s is wedged: camwarden pid %d lives, but its lease ended %s ago",
+				note.Run, note.Owner, span(note.LateMS)), true
+		default:
+			return "", fmt.Sprintf("camwarden pid %d answers for it (run %s)", note.Owner, note.Run), true
+		}
+	}
+	if p.Owner == nil {
+		return "", "", false
+	}
+	switch p.Owner.Presence {
+	case proc.Gone, proc.Zombie:
+		return Unleased, fmt.Sprintf("ours, its lease is lost, and the camwarden that started it (pid %d) is dead", p.Owner.PID), true
+	case proc.Running:
+		return "", fmt.Sprintf("camwarden pid %d, which keeps another ledger, answers for it", p.Owner.PID), true
+	default:
+		return "", "it carries our mark, and whether its camwarden lives cannot be seen", true
+	}
+}
+
+// capture decides about somebody's capture of one frame.
+func (r Rules) capture(s observe.Survey, p observe.Suspect) (Rule, string) {
+	age := time.Duration(p.AgeMS) * time.Millisecond
+	if age < r.OlderThan {
+		return "", fmt.Sprintf("a capture of one frame, for %s: it may still be at work (leaked from %s on)", span(p.AgeMS), r.OlderThan)
+	}
+	if p.Chooses {
+		quiet, known := silence(s, p)
+		switch {
+		case p.Datagrams != 0:
+			return "", "a capture that chooses its frame by a filter, and its media may come over UDP"
+		case !known:
+			return "", "a capture that chooses its frame by a filter, and whether its camera still sends cannot be told"
+		case quiet < r.SilentFor:
+			return "", fmt.Sprintf("a capture that chooses its frame by a filter, and its camera was heard, or dialled, %s ago", span(quiet.Milliseconds()))
+		}
+	}
+	return Overdue, fmt.Sprintf("a capture of one frame that should take seconds, for %s now, started by %s", span(p.AgeMS), parent(p))
+}
+
+// stream decides about a recorder, a time-lapse or a relay.
+func (r Rules) stream(s observe.Survey, p observe.Suspect, outages []Outage) (Rule, string) {
+	quiet, known := silence(s, p)
+	silent := fmt.Sprintf("it streams, and its camera has sent nothing for %s", span(quiet.Milliseconds()))
+	switch held := s.Held(p.ID.PID); {
+	case slices.ContainsFunc(held, func(c observe.Connection) bool { return c.State == proc.CloseWait }):
+		return "", "it streams; the camera has hung up, and the program has not noticed"
+	case slices.ContainsFunc(held, func(c observe.Connection) bool { return c.Takes() && c.ReceiveQueue > 0 }):
+		return "", "it streams; its camera sends, but the program does not read (reader stalled)"
+	case !slices.ContainsFunc(held, observe.Connection.Takes):
+		return "", "it streams, and no connection of it to a camera can be seen"
+	case !known:
+		return "", "it streams, and whether its camera still sends cannot be told"
+	case quiet < r.SilentFor:
+		return "", fmt.Sprintf("it streams, and its camera was heard, or dialled, %s ago", span(quiet.Milliseconds()))
+	case p.Datagrams != 0:
+		return "", "it streams, and its media may come over UDP"
+	}
+	for _, o := range outages {
+		if slices.Contains(o.PIDs, p.ID.PID) {
+			return "", fmt.Sprintf("%s, as those of %d others in %s since the same moment: the network is the cause", silent, len(o.PIDs)-1, o.Subnet)
+		}
+	}
+	if !r.Silent {
+		return "", silent + "; --include silent ends it"
+	}
+	return Mute, fmt.Sprintf("%s, started by %s", silent, parent(p))
+}
+
+// silence is how long the cameras of a process have sent nothing; false when the kernel does not tell it of every
+// connection that it has.
+func silence(s observe.Survey, p observe.Suspect) (time.Duration, bool) {
+	least, known := int64(0), false
+	for _, c := range s.Held(p.ID.PID) {
+		if !c.Takes() {
+			continue
+		}
+		if c.SilentMS == nil {
+			return 0, false
+		}
+		if !known || *c.SilentMS < least {
+			least, known = *c.SilentMS, true
+		}
+	}
+	return time.Duration(least) * time.Millisecond, known
+}
+
+// SilentMS is how long the cameras of a process have sent nothing, in milliseconds; nil when the kernel does not tell.
+func SilentMS(s observe.Survey, p observe.Suspect) *int64 {
+	quiet, known := silence(s, p)
+	if !known {
+		return nil
+	}
+	ms := quiet.Milliseconds()
+	return &ms
+}
+
+func parent(p observe.Suspect) string {
+	if len(p.Parents) == 0 {
+		return "nobody that can be seen"
+	}
+	return fmt.Sprintf("%s (pid %d)", p.Parents[0].Name, p.Parents[0].PID)
+}
+
+// span is a time as a person says it.
+func span(ms int64) string {
+	d := time.Duration(ms) * time.Millisecond
+	switch {
+	case d < time.Second:
+		return d.String()
+	case d < time.Minute:
+		return d.Truncate(time.Second).String()
+	case d < time.Hour:
+		return fmt.Sprintf("%dm%02ds", int(d.Minutes()), int(d.Seconds())%60)
+	default:
+		return fmt.Sprintf("%dh%02dm", int(d.Hours()), int(d.Minutes())%60)
+	}
+}

@@ -1,0 +1,23 @@
+package sweep
+
+import (
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+func signalName(s unix.Signal) string { return strings.TrimPrefix(unix.SignalName(s), "SIG") }
+
+// stateText says what a process does that does not die.
+func stateText(state byte) string {
+	switch state {
+	case 'D':
+		return "state D: it waits in the kernel, for a disk or a frozen cgroup, and dies when that ends"
+	case 'T', 't':
+		return "state T: it is stopped"
+	case 0:
+		return "its state cannot be seen"
+	default:
+		return "state " + string(rune(state))
+	}
+}
