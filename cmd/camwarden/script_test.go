@@ -24,7 +24,7 @@ const patience = 10 * time.Second
 
 func TestMain(m *testing.M) {
 	// The scripts run this very binary as camwarden: what is tested is main, real processes and real exit codes.
-	testscript.Main(m, map[string]func(){"camwarden": main})
+	testscript.Main(m, map[string]func(){"camwarden": main, "container": container})
 }
 
 // TestScripts runs testdata/script/*.txtar; docs/testing.md explains their language and the commands added here.

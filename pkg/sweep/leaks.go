@@ -127,6 +127,9 @@ func (r Rules) capture(s observe.Survey, p observe.Suspect) (Rule, string) {
 	return Overdue, fmt.Sprintf("a capture of one frame that should take seconds, for %s now, started by %s", span(p.AgeMS), parent(p))
 }
 
+// stalled is how many bytes wait for a program that surely does not read: one that does may be a little behind.
+const stalled = 16 << 10
+
 // stream decides about a recorder, a time-lapse or a relay.
 func (r Rules) stream(s observe.Survey, p observe.Suspect, outages []Outage) (Rule, string) {
 	quiet, known := silence(s, p)
@@ -134,7 +137,9 @@ func (r Rules) stream(s observe.Survey, p observe.Suspect, outages []Outage) (Ru
 	switch held := s.Held(p.ID.PID); {
 	case slices.ContainsFunc(held, func(c observe.Connection) bool { return c.State == proc.CloseWait }):
 		return "", "it streams; the camera has hung up, and the program has not noticed"
-	case slices.ContainsFunc(held, func(c observe.Connection) bool { return c.Takes() && c.ReceiveQueue > 0 }):
+	case slices.ContainsFunc(held, func(c observe.Connection) bool {
+		return c.Takes() && c.ReceiveQueue > 0 && (c.ReceiveQueue >= stalled || !known || quiet >= r.SilentFor)
+	}):
 		return "", "it streams; its camera sends, but the program does not read (reader stalled)"
 	case !slices.ContainsFunc(held, observe.Connection.Takes):
 		return "", "it streams, and no connection of it to a camera can be seen"
