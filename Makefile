@@ -6,7 +6,7 @@ LINTER_AT := v2.15.0
 FUZZTIME  ?= 30s
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test test-real lint generate bench soak fuzz clean
+.PHONY: help build demo incident test test-real lint generate bench soak fuzz clean
 
 help: ## what there is to make
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
@@ -18,6 +18,12 @@ demo: ## a round over a simulated subnet, pictures in ./demo (installs ffmpeg if
 	@packaging/install.sh ffmpeg
 	@$(MAKE) --no-print-directory build
 	@packaging/demo.sh
+
+incident: ## a leak of 25 ffmpegs at simulated cameras, seen by doctor and ended by reap (installs ffmpeg if it is missing)
+	@packaging/install.sh ffmpeg
+	@$(MAKE) --no-print-directory build
+	@$(GO) build -trimpath -o bin/ ./cmd/camwarden/testdata/camserver
+	@packaging/incident.sh
 
 test: ## everything, with the race detector (installs what the tests need)
 	@packaging/install.sh ffmpeg gcc libc6-dev python3-gi gir1.2-gst-rtsp-server-1.0 \

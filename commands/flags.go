@@ -36,7 +36,7 @@ func defaultFlags() globalFlags {
 
 func (g *globalFlags) register(flags *pflag.FlagSet) {
 	flags.StringVarP(&g.config, "config", "c", g.config, "configuration `FILE`")
-	flags.VarP(choice(&g.output, formats()...), "output", "o", "`FORMAT` of the report: table, json, yaml or jsonl")
+	flags.VarP(choice(&g.output, formats()...), "output", "o", "`FORMAT` of the report: table, json, yaml or jsonl; of doctor also markdown")
 	flags.StringVar(&g.stateDir, "state-dir", g.stateDir, "`DIR` for locks, leases and durable state")
 	flags.Var(choice(&g.logLevel, "debug", "info", "warn", "error"), "log-level", "least `LEVEL` said on stderr: debug, info, warn or error")
 	flags.Var(choice(&g.logFormat, logText, logJSON), "log-format", "`FORMAT` of what is said on stderr: text or json")

@@ -6,7 +6,7 @@ package commands
 //   - stdout is data: one document a command, written once, at the end, in one piece. stderr is conversation.
 //   - In a pipe a table has no borders, no colour and no cuts, and is the same bytes for the same report every day.
 //     On a terminal it has borders, colour, and fits the screen; its last column is the one that wraps.
-//   - json, yaml and jsonl never depend on who looks.
+//   - json, yaml, jsonl and markdown never depend on who looks.
 //   - Colour: --color decides; else NO_COLOR (set and not empty) forbids, CLICOLOR_FORCE (set and not 0) demands,
 //     TERM=dumb forbids, and a terminal on stdout allows.
 //   - Whatever is said on stderr is a sentence that begins with "camwarden:"; what to type next stands on its own line
@@ -34,15 +34,19 @@ const (
 	asJSON  = "json"
 	asYAML  = "yaml"
 	asJSONL = "jsonl"
+
+	asMarkdown = "markdown" // of doctor alone
 )
 
-func formats() []string { return []string{asTable, asJSON, asYAML, asJSONL} }
+func formats() []string { return []string{asTable, asJSON, asYAML, asJSONL, asMarkdown} }
 
 // document is what a command found, ready to be shown in any format.
 type document struct {
 	value any         // the whole, as -o json shows it
 	list  string      // the key of its list; with -o jsonl each item of it becomes a line
 	table func(*page) // the same for a person
+
+	markdown func() string // the same as a page to be filed; nil: there is none
 }
 
 // show writes the document of a command that ends well.
@@ -68,6 +72,8 @@ func (c *cli) render(d document, code ExitCode) ([]byte, error) {
 		return config.MarshalYAML(d.value)
 	case asJSONL:
 		return jsonLines(d.value, d.list)
+	case asMarkdown:
+		return []byte(d.markdown()), nil
 	default:
 		if c.flags.quiet && code == Done {
 			return nil, nil

@@ -93,6 +93,9 @@ camwarden snapshot rtsp://192.168.125.19/stream1  a camera that no configuration
 				return err
 			}
 			c.speakAs(c.flags)
+			if c.flags.output == asMarkdown && cmd.Name() != "doctor" {
+				return fault.New(fault.Usage, "", "-o markdown: %s has no such report, only doctor has", cmd.Name()).WithHint("one of: table, json, yaml, jsonl")
+			}
 			return nil
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -107,7 +110,7 @@ camwarden snapshot rtsp://192.168.125.19/stream1  a camera that no configuration
 	root.SetFlagErrorFunc(flagFault)
 	root.SetHelpFunc(func(cmd *cobra.Command, _ []string) { _ = c.print(helpText(cmd)) })
 	root.SetHelpCommand(newHelp(c))
-	root.AddCommand(newRound(c), newSnapshot(c), newStreams(c), newReap(c), newConfig(c), newCompletion(c), newVersion(c), newGenerate())
+	root.AddCommand(newRound(c), newSnapshot(c), newStreams(c), newReap(c), newDoctor(c), newConfig(c), newCompletion(c), newVersion(c), newGenerate())
 	completeGlobalFlags(root)
 	return root
 }

@@ -108,7 +108,7 @@ func (s *sentences) WithGroup(name string) slog.Handler {
 // fail says what ended the program: a sentence and a hint, or a camwarden.error/1 where documents are asked for.
 func (c *cli) fail(err error) {
 	f := fault.From(err, fault.Usage, "")
-	if c.spoken.output == asTable {
+	if c.spoken.output == asTable || c.spoken.output == asMarkdown {
 		c.log.Error(f.Message, hintKey, f.Hint)
 		return
 	}

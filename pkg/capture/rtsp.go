@@ -3,6 +3,7 @@ package capture
 import (
 	"context"
 	"errors"
+	"net/netip"
 	"time"
 
 	"github.com/camwarden/camwarden/pkg/camera"
@@ -180,7 +181,7 @@ func spelling(codec rtsp.Codec) string {
 
 // settle gives the slot back once the connection has been seen gone, or lets it cool when the camera may still count it.
 func (r *RTSP) settle(held *ledger.Held, session rtsp.Session, cam camera.Camera) error {
-	err := r.gone(cam, session)
+	err := gone(r.slots.FS, cam, session.Local)
 	if err != nil || session.Lingers() {
 		return errors.Join(err, held.Cool(proc.BootTime()+cam.SessionTimeout))
 	}
@@ -190,30 +191,30 @@ func (r *RTSP) settle(held *ledger.Held, session rtsp.Session, cam camera.Camera
 // gone looks in the kernel's table for the connection that was just closed. It has left it by then, unless another process
 // holds it too: a child that was forked and has not yet become its program, which one on a file system that hangs never does.
 // A look takes 0.7 ms.
-func (r *RTSP) gone(cam camera.Camera, session rtsp.Session) error {
-	if !session.Local.IsValid() {
+func gone(table proc.FS, cam camera.Camera, local netip.AddrPort) error {
+	if !local.IsValid() {
 		return nil // there was none
 	}
 	const looks = 7 // 0.6 s in all
 	for look := 1; ; look++ {
-		sockets, err := r.slots.FS.Connections([]uint16{cam.Address.Port()})
+		sockets, err := table.Connections([]uint16{cam.Address.Port()})
 		if err != nil {
 			return fault.New(fault.Local, "", "cannot see whether the connection to %s is gone: %w", cam.Address, err)
 		}
-		if !holds(sockets.Conns, session) {
+		if !holds(sockets.Conns, local) {
 			return nil
 		}
 		if look == looks {
-			return fault.New(fault.Local, "", "the connection to %s was closed and is still there: another process holds %s", cam.Address, session.Local).
-				WithHint("see who: ss -tnp src %s", session.Local)
+			return fault.New(fault.Local, "", "the connection to %s was closed and is still there: another process holds %s", cam.Address, local).
+				WithHint("see who: ss -tnp src %s", local)
 		}
 		time.Sleep(10 * time.Millisecond << (look - 1))
 	}
 }
 
-func holds(conns []proc.Conn, session rtsp.Session) bool {
+func holds(conns []proc.Conn, local netip.AddrPort) bool {
 	for _, c := range conns {
-		if c.Local == session.Local && (c.State == proc.Established || c.State == proc.SynSent) {
+		if c.Local == local && (c.State == proc.Established || c.State == proc.SynSent) {
 			return true
 		}
 	}

@@ -12,7 +12,7 @@ func (s *surveyor) readServer(ctx context.Context) {
 	if client == nil {
 		return
 	}
-	s.Go2rtc = &Server{URL: client.Where(), Streams: []go2rtc.Stream{}}
+	s.Go2rtc = &Server{URL: client.Where(), Prefix: s.terms.Prefix, Streams: []go2rtc.Stream{}}
 	info, err := client.Info(ctx)
 	if err == nil {
 		s.Go2rtc.Version = info.Version

@@ -20,6 +20,7 @@ type Terms struct {
 	Cameras  []Camera // of the inventory
 	Limits   Limits
 	Go2rtc   *go2rtc.Client // asked for its streams, with its own bounds; nil: none is configured
+	Prefix   string         // of our streams in it
 
 	Blind  []Blind // what could not be read before the survey began: the configuration, a host's address
 	Ledger error   // why the ledger could not be opened; nil when it was, or when there is none
@@ -68,6 +69,7 @@ type Survey struct {
 	Connections []Connection `json:"connections"`
 	Leases      []Note       `json:"leases"`
 	Go2rtc      *Server      `json:"go2rtc"` // nil: none is configured
+	Facts       Facts        `json:"facts"`
 	Blind       []Blind      `json:"blind"`
 	Table       int          `json:"table"` // processes in the table that was read
 	Method      string       `json:"method"`
@@ -165,6 +167,7 @@ type Note struct {
 // Server is what was seen of the configured go2rtc.
 type Server struct {
 	URL     string          `json:"url"`
+	Prefix  string          `json:"prefix"` // of our streams
 	Version string          `json:"version"`
 	Streams []go2rtc.Stream `json:"streams"`
 	Why     string          `json:"why,omitempty"` // it could not be asked

@@ -159,6 +159,9 @@ func (r *runner) remember() {
 	if err != nil {
 		r.deps.Log.Warn("the cool-down cannot be kept: its record was not written", "error", err)
 	}
+	if err := r.deps.Ledger.Save(StillsRecord, stillsBy(r.report.Visits)); err != nil {
+		r.deps.Log.Debug("the record of sources was not written", "error", err)
+	}
 }
 
 // scope is what this round may look at: the addresses of its cameras, and whatever its ledger holds.

@@ -50,7 +50,7 @@ func (t *talk) fetch() (KeyFrame, error) {
 
 func (t *talk) probe() (Info, error) {
 	offer, err := t.describe()
-	info := Info{RoundTrip: t.trip, Server: t.server}
+	info := Info{RoundTrip: t.trip, Server: t.server, Local: t.session.Local}
 	for _, track := range offer.tracks {
 		info.Tracks = append(info.Tracks, Track{Media: t.clean(track.media), Encoding: t.clean(track.encoding), Usable: track.codec != ""})
 	}

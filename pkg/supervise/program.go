@@ -1,11 +1,14 @@
 package supervise
 
 import (
+	"debug/elf"
 	"errors"
 	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
+	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -35,6 +38,10 @@ type Program struct {
 	// cannot end it at all (man 2 kill); its ending is then Stuck.
 	SetID bool
 	Caps  bool
+
+	// Libavformat is the major version of that library of ffmpeg which the program is linked with; 0: none, or linked
+	// into the program itself. Version 58 is ffmpeg 4.
+	Libavformat int
 }
 
 // Weak says whether any of that weakens the promise that nothing of ours survives our own SIGKILL.
@@ -77,7 +84,28 @@ func inspect(path string) (Program, error) {
 	default:
 		return Program{}, &os.PathError{Op: "getxattr", Path: resolved, Err: err}
 	}
+	program.Libavformat = libavformat(resolved)
 	return program, nil
+}
+
+// libavformat reads the version from the name of the library that the file asks for (elf(5), DT_NEEDED).
+func libavformat(path string) int {
+	file, err := elf.Open(path)
+	if err != nil {
+		return 0 // not readable, or no such file at all
+	}
+	defer file.Close()
+	libraries, err := file.ImportedLibraries()
+	if err != nil {
+		return 0
+	}
+	for _, library := range libraries {
+		if version, ok := strings.CutPrefix(library, "libavformat.so."); ok {
+			major, _ := strconv.Atoi(version)
+			return major
+		}
+	}
+	return 0
 }
 
 func script(path string) (bool, error) {

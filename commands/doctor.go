@@ -1,0 +1,342 @@
+package commands
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/camwarden/camwarden/pkg/camera"
+	"github.com/camwarden/camwarden/pkg/capture"
+	"github.com/camwarden/camwarden/pkg/doctor"
+	"github.com/camwarden/camwarden/pkg/fault"
+	"github.com/camwarden/camwarden/pkg/go2rtc"
+	"github.com/camwarden/camwarden/pkg/ledger"
+	"github.com/camwarden/camwarden/pkg/observe"
+	"github.com/camwarden/camwarden/pkg/proc"
+	"github.com/camwarden/camwarden/pkg/round"
+	"github.com/camwarden/camwarden/pkg/slot"
+	"github.com/camwarden/camwarden/pkg/supervise"
+	"github.com/camwarden/camwarden/pkg/sweep"
+)
+
+type doctorFlags struct {
+	probe  bool
+	failOn string
+	save   string
+	from   string
+}
+
+func newDoctor(c *cli) *cobra.Command {
+	f := doctorFlags{failOn: string(doctor.Critical)}
+	cmd := &cobra.Command{
+		Use:   "doctor [CAMERA|SUBNET...] [flags]",
+		Short: "Look at everything that holds cameras on this host, judge, and advise",
+		Long: `Look at every process and every connection of this host that has to do with cameras, whoever started it, at the
+ledger and at go2rtc; say what is wrong, what it rests on, and what to type next. Nothing is changed, and without
+--probe no camera is touched. Needs no configuration; what root sees is more than what others see, and what could not
+be looked at is said.
+
+Of every address the connections are counted against its limit (2 where nobody says, marked assumed). Of every process
+it is told what it is there for, since when, who started it, for how long its camera is silent, and whether
+"camwarden reap" would end it. A leak is told from its beginning, in a timeline.
+
+--probe asks the cameras for OPTIONS and DESCRIBE, never one that is exhausted or cooling. --save keeps what was seen,
+without any secret; --from judges it again, on another host or a year later. -o markdown is an incident report.
+
+CAMERA and SUBNET limit what is looked at: an id, an address, a URL, a prefix, or a name of the configuration.`,
+		Example: `camwarden doctor
+camwarden doctor 192.168.125.0/24 --probe -o markdown > incident.md
+camwarden doctor --save incident.json; camwarden doctor --from incident.json
+*/5 * * * * camwarden doctor -q --fail-on warning`,
+		ValidArgsFunction: c.completeBoth,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := f.validate(cmd, args); err != nil {
+				return err
+			}
+			return runDoctor(c, cmd, f, args)
+		},
+	}
+	flags := cmd.Flags()
+	flags.BoolVar(&f.probe, "probe", false, "ask each camera for OPTIONS and DESCRIBE, unless it is exhausted or cooling")
+	flags.Var(choice(&f.failOn, string(doctor.Warning), string(doctor.Critical)), "fail-on", "`SEVERITY` of a finding that makes the exit code 1: warning or critical")
+	flags.StringVar(&f.save, "save", "", "write what was seen to `FILE`, without secrets")
+	flags.StringVar(&f.from, "from", "", "judge what an earlier --save wrote to `FILE` (- is standard input), and look at nothing here")
+	_ = cmd.RegisterFlagCompletionFunc("fail-on", cobra.FixedCompletions([]string{string(doctor.Warning), string(doctor.Critical)}, cobra.ShellCompDirectiveNoFileComp))
+	return cmd
+}
+
+func (f doctorFlags) validate(cmd *cobra.Command, args []string) error {
+	given := cmd.Flags().Changed
+	switch {
+	case given("from") && f.from == "":
+		return fault.New(fault.Usage, "", "--from is empty").WithHint("name a file; is a variable unset?")
+	case given("save") && f.save == "":
+		return fault.New(fault.Usage, "", "--save is empty").WithHint("name a file; is a variable unset?")
+	case f.from != "" && f.probe:
+		return fault.New(fault.Usage, "", "--from looks at nothing here, and --probe would").WithHint("give one of them")
+	case f.from != "" && f.save != "":
+		return fault.New(fault.Usage, "", "--from and --save together would copy a file").WithHint("use cp")
+	case f.from != "" && len(args) > 0:
+		return fault.New(fault.Usage, "", "--from judges what was seen then, and takes no cameras").WithHint("leave out %s", args[0])
+	}
+	return nil
+}
+
+func runDoctor(c *cli, cmd *cobra.Command, f doctorFlags, args []string) error {
+	set, blind, err := c.loadToLook()
+	if err != nil {
+		return err
+	}
+	var survey observe.Survey
+	if f.from != "" {
+		survey, err = c.loadSurvey(f.from)
+	} else {
+		c.warnOfPasswords(args)
+		survey, err = c.survey(cmd.Context(), set, blind, f, args)
+	}
+	if err != nil {
+		return err
+	}
+	report := doctor.Examine(survey, doctor.Terms{
+		Rules:            sweep.Rules{OlderThan: set.config.Reap.OlderThan, SilentFor: set.config.Reap.SilentFor},
+		DefaultLimit:     set.config.Inventory.Defaults.MaxConnections,
+		ProcessesWarning: set.config.Doctor.ProcessesWarning, ProcessesCritical: set.config.Doctor.ProcessesCritical,
+	})
+	for i := range report.Findings {
+		report.Findings[i].Remedy = c.asTyped(report.Findings[i].Remedy)
+	}
+	code := Done
+	if report.Reaches(doctor.Severity(f.failOn)) {
+		code = CameraFailed
+	}
+	if f.save != "" {
+		if err := saveSurvey(f.save, survey); err != nil { // what was seen is still worth to be shown
+			c.log.Error("cannot save the observation: "+err.Error(), hintKey, "choose another place: camwarden doctor --save FILE")
+			code = CameraFailed
+		}
+	}
+	return c.showWith(document{
+		value: report, list: "findings", table: func(p *page) { examinationPage(p, report) }, markdown: func() string { return incidentReport(report) },
+	}, code)
+}
+
+// asTyped gives the camwardens of a remedy the configuration and the state directory that this one was given, so that it
+// can be pasted as it is. What the environment says holds there as well.
+func (c *cli) asTyped(remedy string) string {
+	given := ""
+	if c.flags.config != "" && c.env(environmentName("config")) == "" {
+		given += " -c " + shellWord(c.flags.config)
+	}
+	if c.flags.stateDir != "" && c.env(environmentName("state-dir")) == "" {
+		given += " --state-dir " + shellWord(c.flags.stateDir)
+	}
+	if given == "" {
+		return remedy
+	}
+	return strings.ReplaceAll(remedy, "camwarden ", "camwarden"+given+" ")
+}
+
+func shellWord(text string) string {
+	if strings.Trim(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_./:=@%+,") == "" {
+		return text
+	}
+	return "'" + strings.ReplaceAll(text, "'", `'\''`) + "'"
+}
+
+// survey looks at this host.
+func (c *cli) survey(ctx context.Context, set settings, blind []observe.Blind, f doctorFlags, args []string) (observe.Survey, error) {
+	terms, err := set.terms(args, blind)
+	if err != nil {
+		return observe.Survey{}, err
+	}
+	signals := c.watchLook(ctx)
+	defer signals.stop()
+	book, err := set.peekLedger()
+	terms.Ledger = err
+	terms.Go2rtc = set.go2rtc(&terms)
+	if terms.Go2rtc != nil {
+		defer terms.Go2rtc.Close()
+	}
+	survey := observe.LookWide(signals.ctx, book, proc.Default(), terms)
+	survey.Facts = set.facts(book)
+	if f.probe {
+		set.probe(signals.ctx, &survey, args)
+	}
+	if s := signals.signal(); s != nil {
+		return survey, endedBy(s, errors.New("the look was not finished"))
+	}
+	return survey, nil
+}
+
+// go2rtc returns a client for the configured server, or nil. One that cannot be made is noted as blind.
+func (s settings) go2rtc(terms *observe.Terms) *go2rtc.Client {
+	g := s.config.Go2rtc
+	if g == nil {
+		return nil
+	}
+	password := ""
+	if !g.Password.IsZero() {
+		var err error
+		if password, err = g.Password.Reveal(); err != nil {
+			terms.Blind = append(terms.Blind, observe.Blind{Where: "go2rtc", Why: err.Error()})
+		}
+	}
+	terms.Prefix = g.StreamPrefix
+	client, err := go2rtc.New(go2rtc.Options{URL: g.URL, Username: g.Username, Password: password, CAFile: g.CAFile, Version: s.c.world.Build.Version, Run: "doctor"})
+	if err != nil {
+		terms.Blind = append(terms.Blind, observe.Blind{Where: "go2rtc", Why: err.Error()})
+		return nil
+	}
+	return client
+}
+
+// facts are what can be told of this host's own means, without starting anything.
+func (s settings) facts(book *ledger.Ledger) observe.Facts {
+	var facts observe.Facts
+	for _, problem := range s.config.SecretProblems {
+		facts.Secrets = append(facts.Secrets, problem.String())
+	}
+	if path, err := supervise.Find(s.config.FFmpeg.Path); err == nil {
+		if file, err := supervise.Inspect(path); err == nil {
+			const ffmpeg4 = 58
+			facts.Tool = &observe.Tool{
+				Path: path, Wrapped: file.Wrapped, SetID: file.SetID, Caps: file.Caps, Old: file.Libavformat > 0 && file.Libavformat <= ffmpeg4,
+			}
+		}
+	}
+	if book != nil {
+		var stills observe.Stills
+		if found, err := book.Load(round.StillsRecord, &stills); err == nil && found {
+			facts.Stills = &stills
+		}
+	}
+	return facts
+}
+
+// The bounds of --probe.
+const (
+	probeLimit = 5 * time.Second
+	probeJobs  = 16
+)
+
+// probe asks the cameras of the inventory, of the arguments, and those that this host is connected to.
+func (s settings) probe(ctx context.Context, survey *observe.Survey, args []string) {
+	blind := func(err error) {
+		survey.Blind = append(survey.Blind, observe.Blind{Where: "probe", Why: err.Error()})
+	}
+	book, err := s.openLedger()
+	if err != nil {
+		blind(err) // without a ledger a slot cannot be taken, and so nothing may be dialled
+		return
+	}
+	slots := slot.Table{Ledger: book, FS: proc.Default()}
+	cameras := s.probed(*survey, args)
+	survey.Facts.Probes = make([]observe.Probe, len(cameras))
+	var all sync.WaitGroup
+	places := make(chan struct{}, probeJobs)
+	for i, cam := range cameras {
+		all.Go(func() {
+			places <- struct{}{}
+			defer func() { <-places }()
+			survey.Facts.Probes[i] = ask(ctx, slots, cam)
+		})
+	}
+	all.Wait()
+}
+
+// probedCamera is a camera to ask, and whether its log-in and path are meant to be right.
+type probedCamera struct {
+	camera.Camera
+	known bool
+}
+
+func (s settings) probed(survey observe.Survey, args []string) []probedCamera {
+	var list []probedCamera
+	asked := map[netip.AddrPort]bool{}
+	add := func(c camera.Camera, known bool) {
+		if c.Address.IsValid() && !asked[c.Address] {
+			asked[c.Address] = true
+			list = append(list, probedCamera{c, known})
+		}
+	}
+	for _, c := range survey.Cameras {
+		for _, full := range s.config.Inventory.Cameras {
+			if full.ID == c.ID && c.Address.IsValid() {
+				add(full.At(c.Address.Addr()), true)
+			}
+		}
+	}
+	for _, arg := range args {
+		if cameras, err := s.config.Inventory.Pick([]string{arg}, lookup); err == nil {
+			for _, c := range cameras {
+				if c.Address.IsValid() && survey.Limits.Cover(c.Address) {
+					add(c, c.Username != "" || c.Password.Plain())
+				}
+			}
+		}
+	}
+	for _, conn := range survey.Connections {
+		c := s.config.Inventory.Defaults
+		c.ID, c.Host, c.Port = conn.Remote.String(), conn.Remote.Addr().String(), conn.Remote.Port()
+		add(c.At(conn.Remote.Addr()), false)
+	}
+	return list
+}
+
+func ask(ctx context.Context, slots slot.Table, cam probedCamera) observe.Probe {
+	p := observe.Probe{Camera: cam.ID, Address: cam.Address, Known: cam.known}
+	password, err := "", error(nil)
+	if cam.Username != "" {
+		password, err = cam.Password.Reveal()
+	}
+	if err != nil {
+		p.Error = fault.From(err, fault.Usage, "")
+		return p
+	}
+	info, failure := capture.Ask(ctx, slots, cam.Camera, password, min(probeLimit, cam.Timeout))
+	p.Error, p.Server = failure, info.Server
+	if info.RoundTrip > 0 {
+		ms := info.RoundTrip.Milliseconds()
+		p.RTTMS = &ms
+	}
+	return p
+}
+
+func (c *cli) loadSurvey(path string) (observe.Survey, error) {
+	if path == "-" {
+		return observe.Load(c.world.Stdin)
+	}
+	file, err := os.Open(path)
+	if err != nil {
+		return observe.Survey{}, fault.New(fault.Usage, "", "cannot read the saved observation: %w", err).WithHint("make one with: camwarden doctor --save FILE")
+	}
+	defer file.Close()
+	return observe.Load(file)
+}
+
+// saveSurvey writes the survey beside its final name and renames it, so that a reader never sees half of it.
+func saveSurvey(path string, survey observe.Survey) error {
+	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
+		return fmt.Errorf("%s is not a regular file", path)
+	}
+	file, err := os.CreateTemp(filepath.Dir(path), ".camwarden-*.tmp")
+	if err != nil {
+		return err
+	}
+	err = errors.Join(survey.Save(file), file.Close())
+	if err == nil {
+		err = os.Rename(file.Name(), path)
+	}
+	if err != nil {
+		_ = os.Remove(file.Name())
+	}
+	return err
+}

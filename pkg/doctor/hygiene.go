@@ -1,0 +1,89 @@
+package doctor
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/camwarden/camwarden/pkg/cmdline"
+	"github.com/camwarden/camwarden/pkg/sweep"
+)
+
+// findHygiene tells what is not the trouble of today, and may be that of tomorrow.
+func (e *examination) findHygiene() {
+	var exposed []sweep.Decision
+	for _, d := range e.decisions {
+		if d.Secret && d.Shape != cmdline.NoCamera {
+			exposed = append(exposed, d)
+		}
+	}
+	if n := len(exposed); n > 0 {
+		verb := "show"
+		if n == 1 {
+			verb = "shows"
+		}
+		e.find(Finding{
+			Code: "password-in-arguments", Severity: Warning, Subject: processes(n),
+			Summary:  fmt.Sprintf("%s %s a password in the argument list, which every user of this host can read", processes(n), verb),
+			Evidence: pids(exposed),
+			Remedy:   "camwarden snapshot CAMERA    # gives URLs to ffmpeg on standard input; then change the password",
+		})
+	}
+	for _, secret := range e.survey.Facts.Secrets {
+		e.find(Finding{
+			Code: "secrets-readable", Severity: Warning, Subject: e.host(), Summary: secret,
+			Evidence: "found by reading file modes, not secrets", Remedy: "chmod 600 on the file it names; then: camwarden config check",
+		})
+	}
+	tool := e.survey.Facts.Tool
+	if tool == nil {
+		return
+	}
+	if tool.Old {
+		e.find(Finding{
+			Code: "ffmpeg-old", Severity: Warning, Subject: tool.Path,
+			Summary:  "this ffmpeg is of version 4 or before: it takes URLs, and their passwords, by its argument list only",
+			Evidence: "the libavformat that it is linked with", Remedy: tool.Path + " -version    # then install version 5 or later",
+		})
+	}
+	var why []string
+	for _, w := range []struct {
+		is   bool
+		text string
+	}{{tool.Wrapped, "is a script"}, {tool.SetID, "is set-uid or set-gid"}, {tool.Caps, "carries file capabilities"}} {
+		if w.is {
+			why = append(why, w.text)
+		}
+	}
+	if len(why) > 0 {
+		e.find(Finding{
+			Code: "ffmpeg-wrapped", Severity: Warning, Subject: tool.Path,
+			Summary:  "this ffmpeg, or what it starts, may outlive a SIGKILL of camwarden until the next run finds it",
+			Evidence: "it " + strings.Join(why, ", and "), Remedy: "point ffmpeg.path at the real program: camwarden config show | grep -A1 ffmpeg",
+		})
+	}
+}
+
+// findBlind makes a finding of everything that could not be looked at.
+func (e *examination) findBlind() {
+	for _, b := range e.survey.Blind {
+		f := Finding{
+			Code: "blind-" + slug(b.Where), Severity: Warning, Subject: b.Where,
+			Summary: "could not look: " + b.Where, Evidence: b.Why, Remedy: "sudo camwarden doctor",
+		}
+		e.find(f)
+	}
+}
+
+// slug is the kind of place that was not seen: the part of its name that does not change from one to the next.
+func slug(where string) string {
+	for _, kind := range [][2]string{
+		{"process table", "processes"}, {"processes of other users", "processes"}, {"environments", "processes"}, {"command lines", "processes"},
+		{"process ", "processes"}, {"own process", "processes"}, {"ledger", "ledger"}, {"go2rtc", "go2rtc"}, {"configuration", "configuration"},
+		{"connections", "connections"}, {"owners of connections", "connections"}, {"how long", "silence"}, {"camera ", "camera"}, {"probe", "probe"},
+	} {
+		if strings.HasPrefix(where, kind[0]) {
+			return kind[1]
+		}
+	}
+	return "host"
+}

@@ -1,0 +1,78 @@
+package doctor
+
+import (
+	"fmt"
+
+	"github.com/camwarden/camwarden/pkg/fault"
+	"github.com/camwarden/camwarden/pkg/observe"
+)
+
+// stateOf says how a camera that was asked stands. Of one that is not in the inventory nobody knows log-in and path, so
+// any answer of RTSP is a good one.
+func stateOf(p observe.Probe) string {
+	if p.Error == nil {
+		return "ok"
+	}
+	switch p.Error.Class {
+	case fault.Refused:
+		return "refused"
+	case fault.Unreachable:
+		return "unreachable"
+	case fault.Timeout:
+		if p.Error.Step == fault.Connect {
+			return "unreachable"
+		}
+		return "mute"
+	case fault.Auth:
+		if !p.Known {
+			return "ok"
+		}
+		return "auth"
+	case fault.NotFound, fault.Protocol, fault.NoVideo:
+		if !p.Known && p.RTTMS != nil {
+			return "ok"
+		}
+	case fault.Exhausted:
+		return "exhausted"
+	case fault.Cooling:
+		return "cooling"
+	}
+	return "unknown"
+}
+
+// findProbes tells what the cameras answered, and what that does not prove.
+func (e *examination) findProbes() {
+	for _, p := range e.survey.Facts.Probes {
+		if p.Error == nil {
+			continue
+		}
+		state := stateOf(p)
+		f := Finding{
+			Code: "camera-" + state, Severity: Warning, Subject: p.Address.String(), at: p.Address,
+			Summary: p.Error.Message, Evidence: trip(p),
+		}
+		switch state {
+		case "unreachable":
+			f.Remedy = fmt.Sprintf("ping -c 3 %s", p.Address.Addr())
+		case "refused":
+			f.Remedy = fmt.Sprintf("nc -zv %s %d    # is RTSP switched on, and is this its port?", p.Address.Addr(), p.Address.Port())
+		case "mute":
+			f.Evidence += "; it accepts connections and does not answer, which a hung camera does, and one without a free slot"
+			f.Remedy = "restart the camera; until then: camwarden doctor" + argument(p.Address)
+		case "auth":
+			f.Evidence += "; this is no proof of a wrong password: a Tapo answers 401 as well while it is locked after wrong log-ins, " +
+				"and when its camera account was not made in the app"
+			f.Remedy = "camwarden config check; then log in with the camera's app, and wait before the next try"
+		default:
+			continue
+		}
+		e.find(f)
+	}
+}
+
+func trip(p observe.Probe) string {
+	if p.RTTMS == nil {
+		return "asked by connect, OPTIONS, DESCRIBE"
+	}
+	return fmt.Sprintf("asked by connect (%d ms), OPTIONS, DESCRIBE", *p.RTTMS)
+}

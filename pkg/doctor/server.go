@@ -1,0 +1,167 @@
+package doctor
+
+import (
+	"fmt"
+	"net/netip"
+	"strings"
+
+	"github.com/camwarden/camwarden/pkg/go2rtc"
+	"github.com/camwarden/camwarden/pkg/ledger"
+	"github.com/camwarden/camwarden/pkg/observe"
+)
+
+// server fills in what was seen of go2rtc; nil stays when none is configured.
+func (e *examination) server() {
+	seen := e.survey.Go2rtc
+	if seen == nil {
+		return
+	}
+	g := &Go2rtc{URL: seen.URL, Reachable: seen.Why == "", Version: seen.Version, Streams: len(seen.Streams)}
+	if stills := e.survey.Facts.Stills; stills != nil {
+		g.StillsBy = *stills
+	}
+	for _, stream := range seen.Streams {
+		judged := go2rtc.Judge(stream, e.runs(), e.survey.TakenAt)
+		if judged.Watched() {
+			g.Watched++
+		}
+		if connected(stream) {
+			g.Connected++
+		}
+		switch {
+		case e.leased(stream.Name):
+			g.Ours++
+		case e.prefixed(stream.Name):
+			g.Stray++
+		}
+		g.Stuck += len(judged.Stuck)
+	}
+	e.report.Go2rtc = g
+}
+
+// runs are those that leases of this ledger name, by whether their owners live.
+func (e *examination) runs() go2rtc.Runs {
+	var runs go2rtc.Runs
+	for _, n := range e.survey.Leases {
+		switch n.Standing {
+		case ledger.Live:
+			runs.Living = append(runs.Living, n.Run)
+		case ledger.DeadOwner:
+			runs.Dead = append(runs.Dead, n.Run)
+		}
+	}
+	return runs
+}
+
+func (e *examination) leased(stream string) bool {
+	for _, n := range e.survey.Leases {
+		if n.Kind == ledger.Stream && n.Name == stream {
+			return true
+		}
+	}
+	return false
+}
+
+func (e *examination) prefixed(stream string) bool {
+	prefix := e.survey.Go2rtc.Prefix
+	return prefix != "" && strings.HasPrefix(stream, prefix)
+}
+
+func connected(stream go2rtc.Stream) bool {
+	for _, p := range stream.Producers {
+		if p.Connected() {
+			return true
+		}
+	}
+	return false
+}
+
+func (e *examination) findServer() {
+	seen := e.survey.Go2rtc
+	if seen == nil {
+		return
+	}
+	if seen.Why != "" {
+		e.find(Finding{
+			Code: "go2rtc-unreachable", Severity: Warning, Subject: seen.URL, Summary: "the configured go2rtc does not answer",
+			Evidence: seen.Why, Remedy: "curl -sS " + seen.URL + "/api",
+		})
+		return
+	}
+	for _, stream := range seen.Streams {
+		judged := go2rtc.Judge(stream, e.runs(), e.survey.TakenAt)
+		if n := len(judged.Stuck); n > 0 {
+			e.find(Finding{
+				Code: "go2rtc-stuck-consumer", Severity: Warning, Subject: stream.Name,
+				Summary:  fmt.Sprintf("%s of it that nobody waits for: go2rtc holds the camera, or dials it again and again", count(n, "picture")),
+				Evidence: judged.Words(), Remedy: "camwarden streams flush " + stream.Name,
+			})
+		}
+		if e.prefixed(stream.Name) && !e.leased(stream.Name) {
+			e.find(Finding{
+				Code: "stream-stray", Severity: Info, Subject: stream.Name, Summary: "a stream with our prefix that is not in this ledger",
+				Evidence: "go2rtc lists it", Remedy: "camwarden streams purge " + stream.Name + " --force",
+			})
+		}
+	}
+	for _, n := range e.survey.Leases {
+		if n.Kind == ledger.Stream && n.Standing == ledger.DeadOwner && listed(seen, n.Name) {
+			e.find(Finding{
+				Code: "stream-orphaned", Severity: Warning, Subject: n.Name, Summary: "a stream of ours whose run is over",
+				Evidence: fmt.Sprintf("run %s, camwarden pid %d is dead", n.Run, n.Owner), Remedy: "camwarden streams purge",
+			})
+		}
+	}
+	e.findLeakedSockets(seen)
+	if s := e.survey.Facts.Stills; s != nil && s.FFmpeg > 0 && s.Go2rtc == 0 {
+		e.find(Finding{
+			Code: "go2rtc-bypassed", Severity: Info, Subject: seen.URL,
+			Summary:  fmt.Sprintf("go2rtc is there, and all %s of the last round were taken by ffmpeg or directly", count(s.FFmpeg+s.RTSP, "still")),
+			Evidence: fmt.Sprintf("by go2rtc %d, by rtsp %d, by ffmpeg %d", s.Go2rtc, s.RTSP, s.FFmpeg),
+			Remedy:   "put go2rtc first in sources: camwarden config show | grep sources",
+		})
+	}
+}
+
+// findLeakedSockets finds connections of go2rtc's beyond those that its producers explain: after a failed DESCRIBE it
+// closes nothing until its garbage collector does.
+func (e *examination) findLeakedSockets(seen *observe.Server) {
+	explained := map[netip.AddrPort]int{}
+	for _, stream := range seen.Streams {
+		for _, p := range stream.Producers {
+			first, _, _ := strings.Cut(p.RemoteAddr, " ")
+			if remote, err := netip.ParseAddrPort(first); err == nil && p.Connected() {
+				explained[netip.AddrPortFrom(remote.Addr().Unmap(), remote.Port())]++
+			}
+		}
+	}
+	held := map[netip.AddrPort]int{}
+	var order []netip.AddrPort
+	for _, c := range e.survey.Connections {
+		if strings.HasPrefix(c.Program, "go2rtc") && c.Takes() {
+			if held[c.Remote] == 0 {
+				order = append(order, c.Remote)
+			}
+			held[c.Remote]++
+		}
+	}
+	for _, remote := range order {
+		if more := held[remote] - explained[remote]; more > 0 {
+			e.find(Finding{
+				Code: "go2rtc-orphan-connection", Severity: Warning, Subject: remote.String(), at: remote,
+				Summary:  fmt.Sprintf("go2rtc holds %s to it that none of its producers explains", count(more, "connection")),
+				Evidence: fmt.Sprintf("%d open, %d explained; it closes them within some minutes", held[remote], explained[remote]),
+				Remedy:   fmt.Sprintf("ss -tnp dst %s    # if they stay: restart go2rtc", remote),
+			})
+		}
+	}
+}
+
+func listed(seen *observe.Server, name string) bool {
+	for _, s := range seen.Streams {
+		if s.Name == name {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,98 @@
+package doctor
+
+import (
+	"fmt"
+	"net/netip"
+	"strings"
+	"time"
+
+	"github.com/camwarden/camwarden/pkg/sweep"
+)
+
+// few is how many examples evidence gives.
+const few = 5
+
+// pids names the first few processes with their start, and their parents: one for all where it is the same.
+func pids(of []sweep.Decision) string {
+	parents := map[string]bool{}
+	for _, d := range of {
+		parents[parent(d)] = true
+	}
+	var words []string
+	for _, d := range of[:min(few, len(of))] {
+		word := fmt.Sprintf("pid %d since %s", d.ID.PID, d.StartedAt.UTC().Format("2006-01-02 15:04:05"))
+		if len(parents) > 1 {
+			word += parent(d)
+		}
+		words = append(words, word)
+	}
+	if more := len(of) - few; more > 0 {
+		words = append(words, fmt.Sprintf("%d more", more))
+	}
+	text := strings.Join(words, ", ")
+	if len(parents) == 1 {
+		text += parent(of[0])
+	}
+	return text
+}
+
+func parent(d sweep.Decision) string {
+	if len(d.Parents) == 0 {
+		return ""
+	}
+	return fmt.Sprintf(", by %s (pid %d)", d.Parents[0].Name, d.Parents[0].PID)
+}
+
+func addresses(all []netip.AddrPort) string {
+	var words []string
+	for _, a := range all[:min(few, len(all))] {
+		words = append(words, a.String())
+	}
+	if more := len(all) - few; more > 0 {
+		words = append(words, fmt.Sprintf("%d more", more))
+	}
+	return strings.Join(words, ", ")
+}
+
+func count(n int, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return fmt.Sprintf("%d %ss", n, noun)
+}
+
+func processes(n int) string {
+	if n == 1 {
+		return "1 process"
+	}
+	return fmt.Sprintf("%d processes", n)
+}
+
+func streaming(n int) string {
+	if n == 1 {
+		return "a process streams"
+	}
+	return fmt.Sprintf("%d processes stream", n)
+}
+
+func zombies(n int) string {
+	if n == 1 {
+		return "1 dead process is"
+	}
+	return fmt.Sprintf("%d dead processes are", n)
+}
+
+// span is a time as a person says it.
+func span(ms int64) string {
+	d := time.Duration(ms) * time.Millisecond
+	switch {
+	case d < time.Second:
+		return d.String()
+	case d < time.Minute:
+		return d.Truncate(time.Second).String()
+	case d < time.Hour:
+		return fmt.Sprintf("%dm%02ds", int(d.Minutes()), int(d.Seconds())%60)
+	default:
+		return fmt.Sprintf("%dh%02dm", int(d.Hours()), int(d.Minutes())%60)
+	}
+}
