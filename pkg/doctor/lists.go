@@ -125,6 +125,11 @@ func (e *examination) cameras() {
 	for _, p := range e.survey.Facts.Probes {
 		other(p.Address)
 	}
+	for _, l := range e.survey.Leases {
+		if l.Kind == ledger.Cooling {
+			other(l.Address)
+		}
+	}
 	slices.SortFunc(others, netip.AddrPort.Compare)
 	for _, at := range others {
 		e.report.Cameras = append(e.report.Cameras, Camera{
