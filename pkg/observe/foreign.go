@@ -35,6 +35,7 @@ type surveyor struct {
 	lines   map[int]cmdline.Line
 	ports   []uint16
 	conns   []found
+	unread  []unread
 }
 
 // found is a connection with what is needed to judge where it belongs.
@@ -162,7 +163,7 @@ func (s *surveyor) readSockets(ctx context.Context) {
 	}
 	for look := 1; ; look++ {
 		last := look == looks || ctx.Err() != nil
-		s.conns = s.sockets(ports, last)
+		s.conns, s.unread = s.sockets(ports)
 		s.own(ctx)
 		unsettled := func(c found) bool {
 			return c.PID == 0 && c.Inode != 0 && (s.UID == 0 || int(c.UID) == s.UID) && !c.container
@@ -172,6 +173,9 @@ func (s *surveyor) readSockets(ctx context.Context) {
 		}
 		time.Sleep(5 * time.Millisecond << look)
 		s.refresh(ctx)
+	}
+	for _, u := range s.unread {
+		s.blind(u.where, u.err, u.matters)
 	}
 	s.conns = slices.DeleteFunc(s.conns, func(c found) bool {
 		_, camera := slices.BinarySearch(s.ports, c.Remote.Port())
@@ -201,15 +205,23 @@ func everyPort() []uint16 {
 	return ports
 }
 
-// sockets lists the connections to the ports, in our network namespace and in every other one that we can see, once each.
-// What cannot be read is noted at the last look only.
-func (s *surveyor) sockets(ports []uint16, last bool) []found {
+// unread is a table that could not be read.
+type unread struct {
+	where   string
+	err     error
+	matters bool
+}
+
+// sockets lists the connections to the ports, in our network namespace and in every other one that we can see, once each,
+// and what it could not read.
+func (s *surveyor) sockets(ports []uint16) ([]found, []unread) {
+	var missing []unread
 	here, err := s.fs.Connections(ports)
-	if err != nil && last {
-		s.blind("connections", err, true)
+	if err != nil {
+		missing = append(missing, unread{"connections", err, true})
 	}
-	if here.Why != nil && last {
-		s.blind("how long connections are silent", here.Why, false)
+	if here.Why != nil {
+		missing = append(missing, unread{"how long connections are silent", here.Why, false})
 	}
 	s.Method = here.Method
 	var all []found
@@ -229,11 +241,11 @@ func (s *surveyor) sockets(ports []uint16, last bool) []found {
 		switch {
 		case err == nil:
 			add(there.Conns, true)
-		case !vanished(err) && last:
-			s.blind("connections of another network namespace", err, false)
+		case !vanished(err):
+			missing = append(missing, unread{"connections of another network namespace", err, false})
 		}
 	}
-	return all
+	return all, missing
 }
 
 // elsewhere returns one process for each network namespace but ours, and the candidates in a container whose namespace

@@ -14,7 +14,7 @@ import (
 // suspect notes one process, and whether it is within the limits.
 func (s *surveyor) suspect(pid int, d proc.Detail) (Suspect, bool) {
 	stat, known := s.byPID[pid]
-	if !known || d.Gone {
+	if !known || d.Gone || pid == s.Ours.Self.PID {
 		return Suspect{}, false
 	}
 	line := s.lines[pid]

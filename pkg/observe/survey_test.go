@@ -1,0 +1,306 @@
+package observe_test
+
+import (
+	"bytes"
+	"context"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/camwarden/camwarden/pkg/cmdline"
+	"github.com/camwarden/camwarden/pkg/observe"
+	"github.com/camwarden/camwarden/pkg/proc"
+)
+
+// table is a picture of a process table: files by their path, links as "-> target".
+type table map[string]string
+
+func (files table) at(t *testing.T) proc.FS {
+	t.Helper()
+	root := t.TempDir()
+	for path, content := range files {
+		path = filepath.Join(root, path)
+		err := os.MkdirAll(filepath.Dir(path), 0o755)
+		if target, ok := strings.CutPrefix(content, "-> "); ok && err == nil {
+			err = os.Symlink(target, path)
+		} else if err == nil {
+			err = os.WriteFile(path, []byte(content), 0o644)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	return proc.FS{Root: root}
+}
+
+// with adds a process to the table.
+func (files table) with(pid, parent int, name, state, cmdline string, more ...string) table {
+	at := strconv.Itoa(pid)
+	files[at+"/stat"] = at + " (" + name + ") " + state + " " + strconv.Itoa(parent) + " 1 1 0 -1 0 0 0 0 0 7 3 0 0 20 0 1 0 " + strconv.Itoa(1000+pid) + " 0 256 0\n"
+	files[at+"/cmdline"] = strings.ReplaceAll(cmdline, " ", "\x00") + "\x00"
+	files[at+"/status"] = "Name:\t" + name + "\nUid:\t0\t0\t0\t0\nNSpid:\t" + at + "\n"
+	files[at+"/environ"] = "PATH=/bin\x00"
+	files[at+"/fd/0"] = "-> /dev/null"
+	files[at+"/net/udp"] = "head\n"
+	for i := 0; i+1 < len(more); i += 2 {
+		files[at+"/"+more[i]] = more[i+1]
+	}
+	return files
+}
+
+// tcp is a table of connections, "remote inode queue state" in hex as the kernel writes it.
+func tcp(rows ...string) string {
+	out := "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n"
+	for i, row := range rows {
+		f := strings.Fields(row)
+		out += strings.Join([]string{strconv.Itoa(i) + ":", "F67DA8C0:9C40", f[0], f[3], "00000000:" + f[2], "00:00000000", "00000000", "0", "0", f[1], "1"}, " ") + "\n"
+	}
+	return out
+}
+
+const (
+	cam19 = "137DA8C0:022A" // 192.168.125.19:554
+	cam12 = "0C7DA8C0:022A"
+	cam45 = "2D7DA8C0:1F90" // port 8080
+)
+
+func base() table {
+	return table{"sys/kernel/random/boot_id": "0b0b\n", "sys/kernel/hostname": "is22\n", "self": "-> 2", "2/ns/pid": "-> pid:[77]"}.
+		with(1, 0, "init", "S", "init").with(2, 1, "camwarden", "R", "camwarden doctor").with(7, 1, "camserver", "S", "camserver")
+}
+
+func ffmpeg() observe.Terms { return observe.Terms{Programs: []string{"ffmpeg", "ffprobe"}} }
+
+func find(t *testing.T, s observe.Survey, pid int) observe.Suspect {
+	t.Helper()
+	i := slices.IndexFunc(s.Suspects, func(p observe.Suspect) bool { return p.ID.PID == pid })
+	if i < 0 {
+		t.Fatalf("process %d is not in the survey: %+v", pid, s.Suspects)
+	}
+	return s.Suspects[i]
+}
+
+func TestASurveyPutsTogetherWhatTheTablesSay(t *testing.T) {
+	t.Parallel()
+	files := base().
+		with(10, 7, "ffmpeg", "S", "ffmpeg -rtsp_transport tcp -i rtsp://admin:S3cret@192.168.125.19/s -frames:v 1 out.jpg", "fd/3", "-> socket:[100]", "exe", "-> /usr/bin/ffmpeg").
+		with(11, 7, "ffmpeg", "S", "ffmpeg -f concat -i pipe:0 -frames:v 1 -", "fd/3", "-> socket:[101]").
+		with(12, 7, "ffmpeg", "S", "ffmpeg -i in.mp4 out.mkv").
+		with(13, 1, "go2rtc", "S", "go2rtc", "fd/9", "-> socket:[102]").
+		with(14, 13, "sh", "S", "sh").
+		with(15, 14, "ffmpeg", "S", "ffmpeg -i rtsp://192.168.125.12/s -c copy out.mp4").
+		with(16, 1, "frigate", "S", "frigate", "fd/3", "-> socket:[103]").
+		with(17, 7, "ffmpeg", "Z", "").
+		with(18, 7, "ffmpeg", "S", "bash -c x -i rtsp://192.168.125.12/s -frames:v 1 o.jpg", "exe", "-> /usr/bin/bash").
+		with(19, 1, "innocent", "S", "innocent", "fd/3", "-> socket:[900]")
+	files["net/tcp"] = tcp(cam19+" 100 0 01", cam19+" 101 0 01", cam12+" 102 400 01", cam12+" 103 0 02", cam12+" 0 0 06", cam45+" 900 0 01", cam19+" 555 0 01")
+	s := observe.LookWide(context.Background(), nil, files.at(t), ffmpeg())
+
+	if s.Host != "is22" || s.Table != 13 || s.Unsighted || len(s.Blind) != 0 || s.Method != proc.Procfs {
+		t.Errorf("%+v", s)
+	}
+	p := find(t, s, 10)
+	if p.Shape != cmdline.OneFrame || p.Target() != "192.168.125.19:554" || p.Name != "ffmpeg" || !p.Configured || p.Disguised || p.FDs != 2 || !p.Secret ||
+		p.CPUMS != 100 || p.Memory != int64(256*os.Getpagesize()) || p.Datagrams != 0 || strings.Contains(p.Command, "S3cret") {
+		t.Errorf("%+v", p)
+	}
+	if len(p.Parents) != 2 || p.Parents[0].Name != "camserver" || p.Parents[0].PID != 7 || p.Parents[1].Name != "init" {
+		t.Errorf("parents %+v", p.Parents)
+	}
+	if p := find(t, s, 11); p.Shape != cmdline.OneFrame || p.Target() != "192.168.125.19:554" {
+		t.Errorf("the URL on stdin: %+v", p)
+	}
+	if p := find(t, s, 12); p.Shape != cmdline.NoCamera || p.Target() != "" {
+		t.Errorf("a transcode: %+v", p)
+	}
+	if p := find(t, s, 13); p.Configured || p.Target() != "192.168.125.12:554" {
+		t.Errorf("go2rtc: %+v", p)
+	}
+	if p := find(t, s, 15); !p.Go2rtc || p.Shape != cmdline.Streaming {
+		t.Errorf("below go2rtc: %+v", p)
+	}
+	if p := find(t, s, 16); p.Configured || p.Shape != cmdline.Unknown || p.Target() != "192.168.125.12:554" {
+		t.Errorf("another holder: %+v", p)
+	}
+	if p := find(t, s, 17); p.State != "Z" || p.Shape != cmdline.NoCamera || p.Parents[0].Name != "camserver" {
+		t.Errorf("a zombie: %+v", p)
+	}
+	if p := find(t, s, 18); !p.Disguised {
+		t.Errorf("named only: %+v", p)
+	}
+	if slices.ContainsFunc(s.Suspects, func(p observe.Suspect) bool { return p.ID.PID == 19 || p.ID.PID == 7 || p.ID.PID == 2 }) {
+		t.Errorf("somebody who has nothing to do with cameras: %+v", s.Suspects)
+	}
+	if len(s.Connections) != 6 {
+		t.Errorf("%d connections: %+v", len(s.Connections), s.Connections)
+	}
+	var hidden, kernel int
+	for _, c := range s.Connections {
+		if c.HiddenOwner() {
+			hidden++
+		}
+		if !c.Held {
+			kernel++
+		}
+		if c.SilentMS != nil {
+			t.Errorf("a picture of /proc/net/tcp tells silence: %+v", c)
+		}
+	}
+	if hidden != 1 || kernel != 1 {
+		t.Errorf("%d hidden, %d of the kernel alone", hidden, kernel)
+	}
+	if held := s.Held(13); len(held) != 1 || held[0].ReceiveQueue != 0x400 {
+		t.Errorf("%+v", held)
+	}
+}
+
+func TestASurveyIsLimitedToWhatTheLimitsCover(t *testing.T) {
+	t.Parallel()
+	files := base().
+		with(10, 7, "ffmpeg", "S", "ffmpeg -i rtsp://192.168.125.19/s -frames:v 1 out.jpg", "fd/3", "-> socket:[100]").
+		with(11, 7, "ffmpeg", "S", "ffmpeg -i rtsp://192.168.125.12/s -frames:v 1 out.jpg", "fd/3", "-> socket:[101]").
+		with(12, 7, "ffmpeg", "S", "ffmpeg -i in.mp4 out.mkv").
+		with(13, 7, "ffmpeg", "S", "ffmpeg -i - -frames:v 1 -", "fd/3", "-> socket:[102]")
+	files["net/tcp"] = tcp(cam19+" 100 0 01", cam12+" 101 0 01", cam45+" 102 0 01")
+	fs := files.at(t)
+	for text, want := range map[string][]int{"192.168.125.19": {10}, "192.168.125.0/28": {11}, "192.168.125.0/24": {10, 11, 13}, "10.0.0.0/8": nil} {
+		terms := ffmpeg()
+		if prefix, err := netip.ParsePrefix(text); err == nil {
+			terms.Limits.Prefixes = []netip.Prefix{prefix}
+		} else {
+			terms.Limits.Addresses = []netip.AddrPort{netip.AddrPortFrom(netip.MustParseAddr(text), 0)}
+		}
+		s := observe.LookWide(context.Background(), nil, fs, terms)
+		var got []int
+		for _, p := range s.Suspects {
+			got = append(got, p.ID.PID)
+		}
+		if !slices.Equal(got, want) || len(s.Connections) != len(want) {
+			t.Errorf("%s: processes %v, want %v, and %d connections", text, got, want, len(s.Connections))
+		}
+	}
+	// Without limits nobody says that port 8080 is a camera's; the inventory may.
+	if s := observe.LookWide(context.Background(), nil, fs, ffmpeg()); find(t, s, 13).Shape != cmdline.NoCamera || len(s.Connections) != 2 {
+		t.Errorf("without limits: %+v", s.Connections)
+	}
+	terms := ffmpeg()
+	terms.Cameras = []observe.Camera{{ID: "yard", Host: "192.168.125.45", Port: 8080, Address: netip.MustParseAddrPort("192.168.125.45:8080")}}
+	if s := observe.LookWide(context.Background(), nil, fs, terms); s.CameraOf(find(t, s, 13)) != "yard" {
+		t.Errorf("with the inventory: %+v", find(t, s, 13))
+	}
+}
+
+func TestWhatCannotBeReadIsBlindAndNeverAPanic(t *testing.T) {
+	t.Parallel()
+	whole := base().with(10, 7, "ffmpeg", "S", "ffmpeg -i rtsp://192.168.125.19/s -frames:v 1 out.jpg", "fd/3", "-> socket:[100]")
+	whole["net/tcp"] = tcp(cam19 + " 100 0 01")
+	for name, c := range map[string]struct {
+		spoil func(table)
+		where string // that is blind; empty: nothing is
+		seen  bool   // the process is seen all the same
+	}{
+		"a torn stat":                {func(f table) { f["10/stat"] = "10 (ffmp" }, "process table", false},
+		"a torn table of sockets":    {func(f table) { f["net/tcp"] = "head\n 0: half" }, "connections", true},
+		"no table of sockets":        {func(f table) { delete(f, "net/tcp") }, "connections", true},
+		"an empty table of sockets":  {func(f table) { f["net/tcp"] = "" }, "", true},
+		"a torn status":              {func(f table) { f["10/status"] = "Uid:" }, "", true},
+		"an empty command line":      {func(f table) { f["10/cmdline"] = "" }, "", true},
+		"a command line of rubbish":  {func(f table) { f["10/cmdline"] = "\x00\xff\x00-i\x00\x00\x00" }, "", true},
+		"no descriptors":             {func(f table) { delete(f, "10/fd/0"); delete(f, "10/fd/3") }, "", true},
+		"a descriptor of rubbish":    {func(f table) { f["10/fd/3"] = "-> socket:[x" }, "", true},
+		"a torn table of datagrams":  {func(f table) { f["10/net/udp"] = "head\nx" }, "", true},
+		"no boot id":                 {func(f table) { delete(f, "sys/kernel/random/boot_id") }, "own process", true},
+		"no process of our own":      {func(f table) { delete(f, "self") }, "own process", true},
+		"parents that go in circles": {func(f table) { f["7/stat"] = strings.Replace(f["7/stat"], "S 1 ", "S 10 ", 1) }, "", true},
+		"a process that has just ended": {func(f table) {
+			for path := range f {
+				if strings.HasPrefix(path, "10/") && path != "10/stat" {
+					delete(f, path)
+				}
+			}
+		}, "", false},
+	} {
+		files := table{}
+		for path, content := range whole {
+			files[path] = content
+		}
+		c.spoil(files)
+		s := observe.LookWide(context.Background(), nil, files.at(t), ffmpeg())
+		blind := slices.ContainsFunc(s.Blind, func(b observe.Blind) bool { return b.Where == c.where && b.Why != "" })
+		if blind != (c.where != "") || c.where == "" && (len(s.Blind) > 0 || s.Unsighted) || c.where != "" && !s.Unsighted {
+			t.Errorf("%s: blind %+v, unsighted %v, want %q", name, s.Blind, s.Unsighted, c.where)
+		}
+		if seen := slices.ContainsFunc(s.Suspects, func(p observe.Suspect) bool { return p.ID.PID == 10 }); seen != c.seen {
+			t.Errorf("%s: seen %v", name, seen)
+		}
+	}
+	if s := observe.LookWide(context.Background(), nil, proc.FS{Root: filepath.Join(t.TempDir(), "none")}, ffmpeg()); !s.Unsighted || len(s.Blind) < 2 {
+		t.Errorf("no process table at all: %+v", s.Blind)
+	}
+}
+
+func TestWhatIsSavedIsWhatIsLoaded(t *testing.T) {
+	t.Parallel()
+	files := base().with(10, 7, "ffmpeg", "S", "ffmpeg -i rtsp://admin:S3cret@192.168.125.19/s -headers X:S3cret -frames:v 1 out.jpg", "fd/3", "-> socket:[100]")
+	files["net/tcp"] = tcp(cam19 + " 100 0 01")
+	s := observe.LookWide(context.Background(), nil, files.at(t), ffmpeg())
+	var saved bytes.Buffer
+	if err := s.Save(&saved); err != nil {
+		t.Fatal(err)
+	}
+	if strings.Contains(saved.String(), "S3cret") {
+		t.Errorf("a secret was saved: %s", &saved)
+	}
+	got, err := observe.Load(&saved)
+	s.Ours, got.Ours = observe.Observation{}, observe.Observation{}
+	if err != nil || !reflect.DeepEqual(got, s) {
+		t.Errorf("%v\n%+v\n%+v", err, got, s)
+	}
+	for _, text := range []string{"", "{}", "[]", `{"schema":"camwarden.observation/2"}`, `{"schema":"camwarden.observation/1"}`, `{"schema":1}`} {
+		if _, err := observe.Load(strings.NewReader(text)); err == nil {
+			t.Errorf("%q was taken for an observation", text)
+		}
+	}
+}
+
+func TestThisHostIsSurveyed(t *testing.T) {
+	t.Parallel()
+	listener, err := net.Listen("tcp", "127.11.7.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	conn, err := net.Dial("tcp", listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	at := netip.MustParseAddrPort(listener.Addr().String())
+	terms := ffmpeg()
+	terms.Limits.Addresses = []netip.AddrPort{at}
+	s := observe.LookWide(t.Context(), nil, proc.Default(), terms)
+	if len(s.Connections) != 1 || s.Connections[0].PID != os.Getpid() || !s.Connections[0].Takes() || len(s.Suspects) != 0 {
+		t.Errorf("%+v %+v, blind %+v", s.Connections, s.Suspects, s.Blind)
+	}
+}
+
+func FuzzLoad(f *testing.F) {
+	f.Add(`{"schema":"camwarden.observation/1","taken_at":"2026-01-05T22:00:00Z","processes":[{"targets":[{}]}],"connections":[{"pid":1}]}`)
+	f.Fuzz(func(t *testing.T, text string) {
+		s, err := observe.Load(strings.NewReader(text))
+		if err != nil {
+			return
+		}
+		for _, p := range s.Suspects {
+			s.CameraOf(p)
+			s.Held(p.ID.PID)
+		}
+		s.Hides()
+	})
+}
