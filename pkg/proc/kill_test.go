@@ -198,6 +198,9 @@ func TestAHiddenProcessIsNotTakenForGone(t *testing.T) {
 	cmd, id := sleeper(t)
 	hidden := &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNS}
 	answer := ask(t, Question{ID: id, Kill: true, Hide: true}, hidden)
+	if !answer.PidHidden {
+		t.Error("nobody says that processes are hidden")
+	}
 	if answer.Presence != Unknown || !strings.Contains(answer.LookError, "hidden") {
 		t.Errorf("look: %v, %q", answer.Presence, answer.LookError)
 	}

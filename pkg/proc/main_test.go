@@ -191,6 +191,7 @@ type Answer struct {
 	NamespaceError      string
 	EnvironError        string
 	UID                 uint32
+	PidHidden           bool
 }
 
 // ask has another process answer a question.

@@ -32,7 +32,7 @@ func playReport(text string) error {
 			return err
 		}
 	}
-	var answer Answer
+	answer := Answer{PidHidden: Default().PidHidden()}
 	said := func(err error) string {
 		if err == nil {
 			return ""

@@ -27,6 +27,9 @@ func TestMain(m *testing.M) {
 	if dirs := os.Getenv(sweepIn); dirs != "" {
 		os.Exit(sweepFor(dirs))
 	}
+	if text := os.Getenv(standInFor); text != "" {
+		os.Exit(standIn(text))
+	}
 	os.Exit(m.Run())
 }
 
