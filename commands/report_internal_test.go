@@ -37,7 +37,7 @@ func exampleReport() round.Report {
 			},
 			{Camera: "attic", Address: "192.168.125.19:554", Skipped: true, Attempts: []capture.Attempt{}, Error: full},
 		},
-		Streams:   round.Streams{Kept: []sweep.Kept{}},
+		Streams:   round.Streams{Kept: []sweep.KeptStream{}},
 		Recovered: []sweep.Leftover{{Kind: sweep.Process, Subject: "pid 4242 (ffmpeg)", Camera: "yard", Why: "its run 01KE7YX ended without cleaning up (camwarden pid 4200 is dead)", Outcome: sweep.Gone}},
 		Leftovers: []sweep.Leftover{},
 		Blind:     []observe.Blind{},

@@ -86,9 +86,9 @@ type Visit struct {
 
 // Streams is what the round did with go2rtc's streams. Kept are those of ours that were not removed, and why.
 type Streams struct {
-	Registered int          `json:"registered"`
-	Removed    int          `json:"removed"`
-	Kept       []sweep.Kept `json:"kept"`
+	Registered int                `json:"registered"`
+	Removed    int                `json:"removed"`
+	Kept       []sweep.KeptStream `json:"kept"`
 }
 
 // Looked says what the verdict rests on: how much was read, and by which way.

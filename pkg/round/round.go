@@ -44,7 +44,7 @@ func Run(ctx context.Context, plan Plan, deps Deps, tell func(Event)) (Report, e
 	}
 	r.report = Report{
 		Schema: plan.Schema, Run: deps.Run, Subnets: plan.Selection.Subnets, StartedAt: time.Now().UTC().Truncate(time.Millisecond),
-		Visits: []Visit{}, Streams: Streams{Kept: []sweep.Kept{}},
+		Visits: []Visit{}, Streams: Streams{Kept: []sweep.KeptStream{}},
 		Recovered: []sweep.Leftover{}, Leftovers: []sweep.Leftover{}, Blind: []observe.Blind{}, Verdict: Unverified,
 	}
 	if err := r.prepare(); err != nil {
@@ -201,7 +201,7 @@ func (r *runner) verify(ctx context.Context, over string) {
 	result := r.broom().Sweep(ctx, r.scope(), over)
 	r.report.Phases.VerifyMS = time.Since(began).Milliseconds()
 	r.report.Leftovers = result.Found
-	r.report.Streams.Kept = sweep.KeptStreams(result.Last, over)
+	r.report.Streams.Kept = sweep.StreamsKept(result.Last, over)
 	r.report.Blind = append(r.report.Blind, result.Last.Blind...)
 	for _, host := range r.plan.Selection.Blind {
 		r.report.Blind = append(r.report.Blind, observe.Blind{Where: "name " + host, Why: "it does not resolve, so whether it lies in the subnet is unknown"})

@@ -11,24 +11,24 @@ import (
 	"github.com/camwarden/camwarden/pkg/streams"
 )
 
-// Kept is a stream of ours that is left as it is, because somebody watches.
-type Kept struct {
+// KeptStream is a stream of ours that is left as it is, because somebody watches.
+type KeptStream struct {
 	Name string `json:"name"`
 	Why  string `json:"why"`
 }
 
-// KeptStreams are the streams of ours that are over and watched. They are no leftovers: a later run removes them.
-func KeptStreams(o observe.Observation, over string) []Kept {
-	kept := []Kept{}
+// StreamsKept are the streams of ours that are over and watched. They are no leftovers: a later run removes them.
+func StreamsKept(o observe.Observation, over string) []KeptStream {
+	kept := []KeptStream{}
 	if o.Relayed == nil {
 		return kept
 	}
 	for _, l := range o.Relayed.Doubtful {
 		s, watched := watchedBy(o.Relayed, l.Lease)
-		if !watched || expired(l, over) == "" || slices.ContainsFunc(kept, func(k Kept) bool { return k.Name == l.Name }) {
+		if !watched || expired(l, over) == "" || slices.ContainsFunc(kept, func(k KeptStream) bool { return k.Name == l.Name }) {
 			continue
 		}
-		kept = append(kept, Kept{Name: l.Name, Why: s.Seen.Words()})
+		kept = append(kept, KeptStream{Name: l.Name, Why: s.Seen.Words()})
 	}
 	return kept
 }
