@@ -17,7 +17,6 @@ import (
 	"github.com/camwarden/camwarden/pkg/capture"
 	"github.com/camwarden/camwarden/pkg/doctor"
 	"github.com/camwarden/camwarden/pkg/fault"
-	"github.com/camwarden/camwarden/pkg/go2rtc"
 	"github.com/camwarden/camwarden/pkg/ledger"
 	"github.com/camwarden/camwarden/pkg/observe"
 	"github.com/camwarden/camwarden/pkg/proc"
@@ -161,9 +160,9 @@ func (c *cli) survey(ctx context.Context, set settings, blind []observe.Blind, f
 	defer signals.stop()
 	book, err := set.peekLedger()
 	terms.Ledger = err
-	terms.Go2rtc = set.go2rtc(&terms)
-	if terms.Go2rtc != nil {
-		defer terms.Go2rtc.Close()
+	if keeper := set.keeperToLook(&terms, book); keeper != nil {
+		defer keeper.Close()
+		terms.Go2rtc, terms.Prefix = keeper.Client, set.config.Go2rtc.StreamPrefix
 	}
 	survey := observe.LookWide(signals.ctx, book, proc.Default(), terms)
 	survey.Facts = set.facts(book)
@@ -174,28 +173,6 @@ func (c *cli) survey(ctx context.Context, set settings, blind []observe.Blind, f
 		return survey, endedBy(s, errors.New("the look was not finished"))
 	}
 	return survey, nil
-}
-
-// go2rtc returns a client for the configured server, or nil. One that cannot be made is noted as blind.
-func (s settings) go2rtc(terms *observe.Terms) *go2rtc.Client {
-	g := s.config.Go2rtc
-	if g == nil {
-		return nil
-	}
-	password := ""
-	if !g.Password.IsZero() {
-		var err error
-		if password, err = g.Password.Reveal(); err != nil {
-			terms.Blind = append(terms.Blind, observe.Blind{Where: "go2rtc", Why: err.Error()})
-		}
-	}
-	terms.Prefix = g.StreamPrefix
-	client, err := go2rtc.New(go2rtc.Options{URL: g.URL, Username: g.Username, Password: password, CAFile: g.CAFile, Version: s.c.world.Build.Version, Run: "doctor"})
-	if err != nil {
-		terms.Blind = append(terms.Blind, observe.Blind{Where: "go2rtc", Why: err.Error()})
-		return nil
-	}
-	return client
 }
 
 // facts are what can be told of this host's own means, without starting anything.

@@ -1,12 +1,15 @@
 package commands
 
 import (
+	"cmp"
 	"context"
 	"slices"
 
+	"github.com/camwarden/camwarden/pkg/camera"
 	"github.com/camwarden/camwarden/pkg/fault"
 	"github.com/camwarden/camwarden/pkg/go2rtc"
 	"github.com/camwarden/camwarden/pkg/ledger"
+	"github.com/camwarden/camwarden/pkg/observe"
 	"github.com/camwarden/camwarden/pkg/proc"
 	"github.com/camwarden/camwarden/pkg/streams"
 )
@@ -40,10 +43,41 @@ func (s settings) keeper(book *ledger.Ledger) (*streams.Keeper, error) {
 	return streams.New(streams.Options{
 		Options: go2rtc.Options{
 			URL: g.URL, Username: g.Username, Password: password, CAFile: g.CAFile,
-			Version: s.c.world.Build.Version, Run: book.Run(),
+			Version: s.c.world.Build.Version, Run: cmp.Or(book.Run(), "look"),
 		},
 		Ledger: book, FS: proc.Default(), Prefix: g.StreamPrefix, Standing: g.Lifecycle == "standing", Lookup: lookup,
 	})
+}
+
+// keeperToLook returns the keeper of the configured go2rtc's streams for a command that ends in 2 for no secret, and needs
+// none to see; nil when there is none. One that cannot be made is noted as blind. Without a ledger it opens one: go2rtc is
+// asked under a lock, since two who ask at a time may end it.
+func (s settings) keeperToLook(terms *observe.Terms, book *ledger.Ledger) *streams.Keeper {
+	if s.config.Go2rtc == nil {
+		return nil
+	}
+	blind := func(err error) { terms.Blind = append(terms.Blind, observe.Blind{Where: "go2rtc", Why: err.Error()}) }
+	if _, err := s.config.Go2rtc.Password.Reveal(); err != nil {
+		blind(err)
+		server := *s.config.Go2rtc
+		server.Password = camera.Secret{}
+		config := *s.config
+		config.Go2rtc = &server
+		s.config = &config
+	}
+	var err error
+	if book == nil {
+		if book, err = s.openLedger(); err != nil {
+			blind(err)
+			return nil
+		}
+	}
+	keeper, err := s.keeper(book)
+	if err != nil {
+		blind(err)
+		return nil
+	}
+	return keeper
 }
 
 // remarks are what config check says of the configured go2rtc beyond the file: they need a question to it.

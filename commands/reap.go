@@ -40,7 +40,8 @@ Ended are: what camwarden itself left (its mark, and no living lease), of any ag
 a camera that is older than --older-than, whoever started it. A capture of one frame is an ffmpeg with an explicit
 frame count of 1 on every output (-frames:v 1); anything else that reads a camera streams, a time-lapse too.
 --include silent adds streams whose camera has sent nothing for --silent-for, unless most of a subnet fell silent at
-the same moment: then the network is the cause. --include container adds processes in containers.
+the same moment: then the network is the cause. --include container adds processes in containers. Streams of ours in
+go2rtc that no run needs any more are removed, unless somebody watches.
 
 Never ended are children of go2rtc, captures that a running camwarden answers for, and processes without a camera.
 A process is signalled only when it is proven to be the one that was looked at: TERM, --grace, KILL, seen gone.
@@ -120,6 +121,9 @@ func runReap(c *cli, cmd *cobra.Command, f reapFlags, args []string) error {
 	}
 	book, err := set.openLedger()
 	terms.Ledger = err // what is left of ours cannot be told then, which the verdict says
+	if terms.Keeper = set.keeperToLook(&terms, book); terms.Keeper != nil {
+		defer terms.Keeper.Close()
+	}
 	signals := c.watchLook(cmd.Context())
 	defer signals.stop()
 	broom := sweep.Broom{Ledger: book, FS: proc.Default(), Grace: f.grace}
@@ -154,15 +158,13 @@ func reapingPage(p *page, r sweep.Reaping) {
 	}
 	s := r.Summary
 	if r.DryRun {
-		would := 0
+		would := map[sweep.Action]int{}
 		for _, d := range r.Outcomes {
-			if d.Action == sweep.WouldKill {
-				would++
-			}
+			would[d.Action]++
 		}
-		p.line("%s would be ended, %d kept", processes(would), s.Kept)
+		p.line("%s would be ended, %s removed, %d kept", processes(would[sweep.WouldKill]), count(would[sweep.WouldRemove], "stream"), s.Kept)
 	} else {
-		p.line("%d killed, %d kept, %d survived, %d not permitted", s.Killed, s.Kept, s.Survived, s.NotPermitted)
+		p.line("%d killed, %s removed, %d kept, %d survived, %d not permitted", s.Killed, count(s.Removed, "stream"), s.Kept, s.Survived, s.NotPermitted)
 	}
 	colour := good
 	if r.Verdict != sweep.Clean {

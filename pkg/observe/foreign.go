@@ -67,6 +67,7 @@ func LookWide(ctx context.Context, book *ledger.Ledger, fs proc.FS, terms Terms)
 	s.readTable(ctx, book)
 	s.readCandidates(ctx)
 	s.readSockets(ctx)
+	s.Ours.lookAtStreams(ctx, fs, Scope{Streams: terms.Keeper})
 	s.note()
 	s.readServer(ctx)
 	return s.Survey

@@ -9,6 +9,7 @@ import (
 	"github.com/camwarden/camwarden/pkg/go2rtc"
 	"github.com/camwarden/camwarden/pkg/ledger"
 	"github.com/camwarden/camwarden/pkg/proc"
+	"github.com/camwarden/camwarden/pkg/streams"
 )
 
 // Schema names what Save writes; a changed meaning gets a new number.
@@ -19,8 +20,9 @@ type Terms struct {
 	Programs []string // names of the programs whose processes are looked at, whatever they do
 	Cameras  []Camera // of the inventory
 	Limits   Limits
-	Go2rtc   *go2rtc.Client // asked for its streams, with its own bounds; nil: none is configured
-	Prefix   string         // of our streams in it
+	Go2rtc   *go2rtc.Client  // asked for its streams, with its own bounds; nil: none is configured
+	Prefix   string          // of our streams in it
+	Keeper   *streams.Keeper // of our streams in it, for those who end what is left of them; nil: they are not asked for
 
 	Blind  []Blind // what could not be read before the survey began: the configuration, a host's address
 	Ledger error   // why the ledger could not be opened; nil when it was, or when there is none

@@ -113,6 +113,7 @@ func (b Broom) pass(ctx context.Context, terms observe.Terms, rules Rules, r *Re
 	for i := range remnants {
 		b.strikeOff(&remnants[i], r)
 	}
+	b.reapStreams(ctx, terms.Keeper, s.Ours, remnants, r)
 	return s
 }
 

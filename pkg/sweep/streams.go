@@ -13,8 +13,9 @@ import (
 
 // KeptStream is a stream of ours that is left as it is, because somebody watches.
 type KeptStream struct {
-	Name string `json:"name"`
-	Why  string `json:"why"`
+	Name   string `json:"name"`
+	Why    string `json:"why"`
+	Camera string `json:"-"`
 }
 
 // StreamsKept are the streams of ours that are over and watched. They are no leftovers: a later run removes them.
@@ -28,7 +29,7 @@ func StreamsKept(o observe.Observation, over string) []KeptStream {
 		if !watched || expired(l, over) == "" || slices.ContainsFunc(kept, func(k KeptStream) bool { return k.Name == l.Name }) {
 			continue
 		}
-		kept = append(kept, KeptStream{Name: l.Name, Why: s.Seen.Words()})
+		kept = append(kept, KeptStream{Name: l.Name, Why: s.Seen.Words(), Camera: l.Camera})
 	}
 	return kept
 }
