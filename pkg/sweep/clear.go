@@ -48,7 +48,7 @@ func (b Broom) Sweep(ctx context.Context, scope observe.Scope, over string) Resu
 	if len(remnants) == 0 {
 		return Result{Found: []Leftover{}, Last: first}
 	}
-	acted := b.endStreams(ctx, scope.Streams, remnants, over)
+	acted := b.endStreams(ctx, scope, first, remnants, over)
 	for i := range remnants {
 		b.end(ctx, &remnants[i])
 		acted = acted || remnants[i].Stream == ""

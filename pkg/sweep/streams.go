@@ -89,13 +89,15 @@ func relayedConnections(r *observe.Relayed) []Remnant {
 	return found
 }
 
-// endStreams removes the streams of remnants, pictures that hang flushed first. Those of the run that is over were ended as
-// far as possible by the source that made them. It reports whether anything was tried.
-func (b Broom) endStreams(ctx context.Context, keeper *streams.Keeper, remnants []Remnant, over string) bool {
+// endStreams removes the streams of remnants, pictures that hang flushed first. The source that made those of the run that is
+// over has tried already, so of these only what is idle or gone by now has another turn: go2rtc may have been restarted
+// in between. It reports whether anything was tried.
+func (b Broom) endStreams(ctx context.Context, scope observe.Scope, first observe.Observation, remnants []Remnant, over string) bool {
+	keeper := scope.Streams
 	var leases []ledger.Lease
 	for _, r := range remnants {
 		for _, l := range r.Streams {
-			if l.Run != over {
+			if s, exists := first.Relayed.View.State(l.Name); l.Run != over || first.Relayed.Err == nil && (!exists || s.Stream.Idle()) {
 				leases = append(leases, l)
 			}
 		}
