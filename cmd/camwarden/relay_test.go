@@ -139,20 +139,29 @@ type realRelay struct {
 	said            lockedBuffer
 }
 
+// startRealRelay tries a few times: somebody else may take a port between our look and go2rtc's listening.
 func startRealRelay(program, config, streams string) (*realRelay, error) {
-	r := &realRelay{program: program, config: config}
-	var err error
-	if r.api, err = freePort(); err != nil {
-		return nil, err
+	for try := 1; ; try++ {
+		r := &realRelay{program: program, config: config}
+		var err error
+		if r.api, err = freePort(); err != nil {
+			return nil, err
+		}
+		if r.port, err = freePort(); err != nil {
+			return nil, err
+		}
+		text := fmt.Sprintf("api:\n  listen: %q\nrtsp:\n  listen: %q\nwebrtc:\n  listen: \"\"\nlog:\n  level: error\n%s", r.api, r.port, streams)
+		if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
+			return nil, err
+		}
+		err = r.start()
+		if err == nil && !strings.Contains(r.said.String(), "address already in use") {
+			return r, nil
+		}
+		if r.kill(); try == 5 {
+			return nil, fmt.Errorf("%w: %s", err, r.said.String())
+		}
 	}
-	if r.port, err = freePort(); err != nil {
-		return nil, err
-	}
-	text := fmt.Sprintf("api:\n  listen: %q\nrtsp:\n  listen: %q\nwebrtc:\n  listen: \"\"\nlog:\n  level: error\n%s", r.api, r.port, streams)
-	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
-		return nil, err
-	}
-	return r, r.start()
 }
 
 func freePort() (string, error) {
@@ -181,7 +190,7 @@ func (r *realRelay) start() error {
 			res.Body.Close()
 			return nil
 		}
-		if time.Since(began) > within {
+		if time.Since(began) > 15*time.Second {
 			return err
 		}
 	}
