@@ -46,7 +46,9 @@ type Go2rtcConfig struct {
 //
 // It dials the cameras of its streams for real, over RTSP, and has the faults of the real one: it dies when calls overlap
 // that must not, links streams that have a camera's path for a name, answers 200 with nothing when a camera fails, keeps
-// consumers whose clients have gone, leaks the sockets of failed log-ins, and forgets streams without closing them.
+// consumers whose clients have gone, leaks the sockets of failed log-ins, forgets streams without closing them, and
+// has no picture of an H265 camera that sends its parameter sets in an aggregation packet, as those here do unless
+// they are SetsInSDP.
 // Its pictures say which camera they are from: SightOf.
 type Go2rtc struct {
 	config Go2rtcConfig

@@ -64,6 +64,7 @@ func TestEverythingIsBelowTheBasePath(t *testing.T) {
 	r := startRelay(t, camsim.Go2rtcConfig{BasePath: "/rtc"})
 	r.call(200, "GET", "/api/streams")
 	r.call(404, "GET", "/api/streams/")
+	r.call(200, "GET", "//api/streams") // by way of 307
 	status, _, body := fetch(t, &http.Transport{}, "http://"+r.Config().Address.String()+"/api/streams", nil)
 	if status != 404 || body != "404 page not found\n" {
 		t.Errorf("outside the base path: %d %q", status, body)

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"net/url"
+	pathpkg "path"
 	"strings"
 	"sync"
 	"time"
@@ -166,6 +167,10 @@ func (l *life) admitted(r *http.Request) bool {
 }
 
 func (l *life) route(w http.ResponseWriter, r *http.Request, path string) {
+	if clean := pathpkg.Clean(r.URL.Path); clean != r.URL.Path && strings.Contains(r.URL.Path, "//") {
+		http.Redirect(w, r, clean, http.StatusTemporaryRedirect)
+		return
+	}
 	switch path {
 	case "/api":
 		l.info(w, r)

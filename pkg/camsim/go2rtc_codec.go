@@ -81,8 +81,10 @@ func (c *codecInfo) readProfile(line string) {
 
 // unpacker puts key frames together from packets.
 type unpacker struct {
-	syntax syntax
-	decode func(*rtp.Packet) ([][]byte, error)
+	syntax     syntax
+	decode     func(*rtp.Packet) ([][]byte, error)
+	stamp      uint32 // of the picture that is coming
+	aggregated bool   // part of it came in an aggregation packet of H265, which go2rtc does not read
 }
 
 func newUnpacker(codec codecInfo) *unpacker {
@@ -110,11 +112,19 @@ func newUnpacker(codec codecInfo) *unpacker {
 	return u
 }
 
-// keyFrame returns the first slice of a key frame, or a whole JPEG, when the packet completes one.
+// keyFrame returns the first slice of a key frame, or a whole JPEG, when the packet completes one. aggregated is set
+// for one that has lost its parameter sets on the way: the real one drops aggregation packets (RFC 7798 section 4.4.2).
 func (u *unpacker) keyFrame(raw []byte) []byte {
 	var packet rtp.Packet
 	if u.decode == nil || packet.Unmarshal(raw) != nil {
 		return nil
+	}
+	if packet.Timestamp != u.stamp {
+		u.stamp, u.aggregated = packet.Timestamp, false
+	}
+	const aggregation = 48
+	if u.syntax == syntaxH265 && len(packet.Payload) > 2 && u.syntax.kind(packet.Payload) == aggregation {
+		u.aggregated = true
 	}
 	units, err := u.decode(&packet)
 	if err != nil {
@@ -195,7 +205,7 @@ func (l *life) openVirtual(source, query, fragment string) (*upstream, error) {
 
 // playVirtual sends the test picture until nobody needs it.
 func (up *upstream) playVirtual(video *track) {
-	packets, err := up.virtual.packetizer(SetsEverywhere)
+	packets, err := up.virtual.packetizer(SetsInSDP)
 	if err != nil || up.deaf || video == nil {
 		return
 	}

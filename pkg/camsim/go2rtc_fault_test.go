@@ -30,7 +30,7 @@ func TestACameraThatFailsIsAnEmptyAnswer(t *testing.T) {
 		camsim.WrongPassword:   {0, 2, true, "streams: wrong user/pass\n"},
 		camsim.NotFound:        {0, 2, true, "streams: wrong response on DESCRIBE\n"},
 		camsim.Unavailable:     {0, 2, true, "streams: wrong response on DESCRIBE\n"},
-		camsim.GarbageAnswers:  {0, 2, true, "streams: malformed response: "},
+		camsim.GarbageAnswers:  {0, 2, true, "streams: "},
 		camsim.BusyAtSetup:     {0, 2, false, "streams: wrong response on SETUP\n"},
 	} {
 		t.Run(string(temper), func(t *testing.T) {

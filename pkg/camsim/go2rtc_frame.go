@@ -30,7 +30,7 @@ func (l *life) frame(w http.ResponseWriter, r *http.Request) {
 		}
 		if key := packets.keyFrame(raw); key != nil {
 			select {
-			case shots <- shot{from, key}:
+			case shots <- shot{from, key, packets.aggregated}:
 			default:
 			}
 		}
@@ -57,7 +57,7 @@ func (l *life) frame(w http.ResponseWriter, r *http.Request) {
 	}
 	picture, err := l.develop(got)
 	if err != nil {
-		http.Error(w, "exit status 1", http.StatusInternalServerError)
+		http.Error(w, err.Error(), http.StatusInternalServerError)
 		return
 	}
 	header := w.Header()

@@ -54,10 +54,14 @@ func (s Sight) Of(camera *Camera) bool {
 type shot struct {
 	from *upstream
 	key  []byte // the first slice, or a JPEG
+	torn bool   // no decoder makes a picture of what go2rtc has of it
 }
 
 // develop makes the picture.
 func (l *life) develop(s shot) ([]byte, error) {
+	if s.torn {
+		return nil, errors.New("exit status 1")
+	}
 	where := "test"
 	if s.from.virtual == nil {
 		where = s.from.remote()

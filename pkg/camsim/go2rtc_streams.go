@@ -50,7 +50,7 @@ func (l *life) serveStreams(w http.ResponseWriter, r *http.Request) {
 // list answers with all streams on one line.
 func (l *life) list(w http.ResponseWriter, r *http.Request) {
 	if r.Method == http.MethodHead {
-		nothing(w)
+		w.Header().Set("Content-Type", "application/json")
 		return
 	}
 	l.mu.Lock()
@@ -72,7 +72,13 @@ func (l *life) getStream(w http.ResponseWriter, r *http.Request, name string) {
 		l.answer(w, stream.json(l.config.Old), true)
 		return
 	}
-	c := l.visitor(r, "probe", "probe", "video, sendonly, ALL", "audio, sendonly, ALL", "audio, recvonly, ANY")
+	var medias []string
+	for _, row := range [][2]string{{"video", "video, sendonly, ALL"}, {"audio", "audio, sendonly, ALL"}, {"microphone", "audio, recvonly, ANY"}} {
+		if r.URL.Query().Has(row[0]) {
+			medias = append(medias, row[1])
+		}
+	}
+	c := l.visitor(r, "probe", "probe", medias...)
 	if err := stream.add(c); err != nil {
 		http.Error(w, err.Error(), http.StatusInternalServerError)
 		return

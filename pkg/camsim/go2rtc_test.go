@@ -167,7 +167,7 @@ func TestARelayTakesAPictureOfEachCodecAndLetsGoAtOnce(t *testing.T) {
 	t.Parallel()
 	r := startRelay(t, camsim.Go2rtcConfig{})
 	for i, codec := range camsim.Codecs() {
-		camera := start(t, camsim.Config{Temper: camsim.Digest, Username: "admin", Password: "p#@/%: x", Codec: codec, Picture: i % 4})
+		camera := start(t, camsim.Config{Temper: camsim.Digest, Username: "admin", Password: "p#@/%: x", Codec: codec, Picture: i % 4, Sets: setsOf(codec)})
 		name := "cw-" + string(codec)
 		r.register(name, camera)
 		if got := r.call(200, "GET", "/api/streams", "src", name).body; !strings.Contains(got, `"consumers": null`) || strings.Contains(got, "admin") {
@@ -205,6 +205,37 @@ func TestARelayTakesAPictureOfEachCodecAndLetsGoAtOnce(t *testing.T) {
 	if c.Patches != n || c.Frames != n || c.Deletes != n || c.Gets != 3*n || c.Lists != n+1 || c.Others != 0 || c.CallsMost != 1 || c.Deaths != 0 {
 		t.Errorf("it counts %+v", c)
 	}
+}
+
+// setsOf is where the parameter sets of a camera must be for go2rtc to make a picture.
+func setsOf(codec camsim.Codec) camsim.Sets {
+	if strings.HasPrefix(string(codec), "h265") {
+		return camsim.SetsInSDP
+	}
+	return camsim.SetsEverywhere
+}
+
+func TestParameterSetsInAnAggregationPacketAreLost(t *testing.T) {
+	t.Parallel()
+	camera := start(t, camsim.Config{Temper: camsim.Healthy, Codec: camsim.H265})
+	r := startRelay(t, camsim.Go2rtcConfig{})
+	r.register("cw-1", camera)
+	if got := r.call(500, "GET", "/api/frame.jpeg", "src", "cw-1"); got.body != "exit status 1\n" {
+		t.Errorf("it says %q", got.body)
+	}
+	eventually(t, camera, "nothing open", func(c camsim.Counts) bool { return c.Connections == 0 })
+}
+
+func TestARelayGoesWhereACameraSendsIt(t *testing.T) {
+	t.Parallel()
+	camera := start(t, camsim.Config{Temper: camsim.Redirects})
+	r := startRelay(t, camsim.Go2rtcConfig{})
+	r.register("cw-1", camera)
+	got := r.call(200, "GET", "/api/frame.jpeg", "src", "cw-1")
+	if sight, err := camsim.SightOf([]byte(got.body)); err != nil || sight.Camera != camera.Elsewhere() {
+		t.Errorf("the picture shows %+v (%v), want %s", sight, err, camera.Elsewhere())
+	}
+	eventually(t, camera, "nothing open", func(c camsim.Counts) bool { return c.Connections == 0 && c.ConnectionsTotal == 1 && c.Followed == 1 })
 }
 
 func TestTheListNeverDials(t *testing.T) {

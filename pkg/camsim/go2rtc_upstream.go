@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"net/url"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -150,6 +151,13 @@ func (up *upstream) ask(method base.Method, to *base.URL, header base.Header) (*
 			}
 			continue
 		}
+		if where, moved := movedTo(res); moved {
+			if err := up.follow(where); err != nil {
+				return nil, err
+			}
+			to = up.url
+			continue
+		}
 		if res.StatusCode != base.StatusOK {
 			return nil, fmt.Errorf("wrong response on %s", method)
 		}
@@ -166,7 +174,14 @@ func (up *upstream) hear() (*base.Response, error) {
 	if err == nil && string(begins) != "RTSP/" {
 		var line []byte
 		if line, err = up.buffer.ReadSlice('\n'); err == nil || errors.Is(err, bufio.ErrBufferFull) {
-			return nil, fmt.Errorf("malformed response: %s", strings.TrimSpace(string(line)))
+			text := strings.TrimRight(string(line), "\r\n")
+			if fields := strings.SplitN(text, " ", 3); len(fields) == 3 {
+				_, err = strconv.Atoi(fields[1]) // a status, for all it knows
+				if err != nil {
+					return nil, err
+				}
+			}
+			return nil, fmt.Errorf("malformed response: %s", text)
 		}
 	}
 	if err != nil {
@@ -178,6 +193,31 @@ func (up *upstream) hear() (*base.Response, error) {
 		return nil, fmt.Errorf("malformed response: %w", err)
 	}
 	return res, err
+}
+
+// movedTo returns where an answer sends the client (RFC 2326 section 11.3).
+func movedTo(res *base.Response) (to string, moved bool) {
+	where := res.Header["Location"]
+	if res.StatusCode != base.StatusMovedPermanently && res.StatusCode != base.StatusFound || len(where) == 0 {
+		return "", false
+	}
+	return strings.TrimSpace(where[0]), true
+}
+
+// follow goes where the camera sends it, with the log-in it has.
+func (up *upstream) follow(where string) error {
+	to, err := base.ParseURL(where)
+	if err != nil {
+		return err
+	}
+	_ = up.socket.Close()
+	up.url, up.address, up.path = to.CloneWithoutCredentials(), to.Host, to.Path
+	login := ":"
+	if up.user != nil {
+		login = up.user.String()
+	}
+	up.shown = to.Scheme + "://" + login + "@" + strings.TrimPrefix(up.url.String(), to.Scheme+"://")
+	return up.dial()
 }
 
 func (up *upstream) challenged(res *base.Response) error {
@@ -246,7 +286,7 @@ func (up *upstream) setup() error {
 	err := up.trySetup()
 	if err != nil && up.backchannel {
 		up.backchannel = false
-		_ = up.socket.Close()
+		up.close()
 		if err := up.dial(); err != nil {
 			return err
 		}
