@@ -109,13 +109,16 @@ func TestAnOldRelayShowsTypesAndNoNumbers(t *testing.T) {
 	camera := start(t, camsim.Config{Temper: camsim.LateKeyFrame, Delay: 2 * time.Second})
 	mute := start(t, camsim.Config{Temper: camsim.MuteAtConnect})
 	r := startRelay(t, camsim.Go2rtcConfig{Old: true, Patience: 3 * time.Second, Streams: map[string]string{"theirs": strings.Replace(camera.URL(), "rtsp://", "rtsp://u:secret@", 1), "mute": mute.URL() + safe}})
+	if s := r.look("theirs"); !strings.Contains(s.Producers[0].URL, "u:secret@") {
+		t.Errorf("the idle producer is %+v: nothing was masked then", s.Producers)
+	}
 	leave := r.Watch("theirs", camsim.Viewer{Format: "mse/fmp4", UserAgent: "Mozilla/5.0"})
 	defer leave()
 	done := make(chan reply, 2)
 	go func() { done <- r.try(context.Background(), "GET", "/api/frame.jpeg", "src", "theirs") }()
 	r.until("theirs", "two consumers", func(s shown) bool { return len(s.Consumers) == 2 })
 	s := r.look("theirs")
-	if p := s.Producers[0]; p.Type != "RTSP active producer" || p.ID != 0 || !strings.Contains(p.URL, "u:secret@") || p.RemoteAddr == "" {
+	if p := s.Producers[0]; p.Type != "RTSP active producer" || p.ID != 0 || p.URL != camera.URL()+"/" || p.RemoteAddr == "" {
 		t.Errorf("the producer is %+v", p)
 	}
 	if c := s.Consumers[0]; c.Type != "MSE/WebSocket passive consumer" || c.ID != 0 || c.Format != "" {

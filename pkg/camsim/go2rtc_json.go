@@ -83,6 +83,9 @@ func (p *producer) json(old bool) any {
 	}
 	if old {
 		shown.Type, shown.Recv = "RTSP active producer", up.bytes.Load()
+		if up.url != nil {
+			shown.URL = up.url.String() // what the camera calls it, without a log-in
+		}
 	} else {
 		shown.ID, shown.FormatName, shown.Protocol, shown.BytesRecv = up.id, "rtsp", "rtsp+tcp", up.bytes.Load()
 	}

@@ -42,6 +42,7 @@ type consumer struct {
 	sdp      string
 	medias   []string
 	takes    []string // names of codecs; nil takes any
+	sound    string   // which it would take too
 
 	joins  func(codecInfo)                     // before it is listed; may be nil
 	packet func(packet []byte, from *upstream) // each RTP packet; it must not block
@@ -105,7 +106,11 @@ func (r *relay) add(c *consumer) error {
 func whyNot(c *consumer, offers, failures []string) error {
 	switch {
 	case len(offers) > 0:
-		return fmt.Errorf("streams: codecs not matched: video:%s => video:%s", strings.Join(offers, ","), strings.Join(c.takes, ","))
+		wants := "video:" + strings.Join(c.takes, ", video:")
+		if c.sound != "" {
+			wants += ", audio:" + c.sound
+		}
+		return fmt.Errorf("streams: codecs not matched: video:%s => %s", strings.Join(offers, ", video:"), wants)
 	case len(failures) > 0:
 		return errors.New("streams: " + strings.Join(failures, ", "))
 	}

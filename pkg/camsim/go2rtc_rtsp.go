@@ -38,6 +38,7 @@ type player struct {
 
 	packets chan []byte
 	channel int
+	ready   bool // SETUP has been granted
 	playing bool
 	writing sync.Mutex // answers and media share the socket
 }
@@ -69,7 +70,7 @@ func (p *player) serve() {
 		if err != nil || p.write(raw) != nil || res.StatusCode == base.StatusNotFound || req.Method == base.Teardown {
 			return
 		}
-		if req.Method == base.Play && p.c != nil && !p.playing {
+		if req.Method == base.Play && p.ready && !p.playing {
 			p.playing = true
 			media.Go(func() { p.feed(ctx) })
 		}
@@ -78,7 +79,7 @@ func (p *player) serve() {
 
 func (p *player) answer(req *base.Request) base.Response {
 	header := base.Header{}
-	if p.c != nil {
+	if p.ready {
 		header["Session"] = base.HeaderValue{fmt.Sprint(p.c.id)}
 	}
 	ok := base.Response{StatusCode: base.StatusOK, Header: header}
@@ -99,6 +100,8 @@ func (p *player) answer(req *base.Request) base.Response {
 		if _, asked, found := strings.Cut(transport, "interleaved="); found {
 			_, _ = fmt.Sscanf(asked, "%d", &p.channel)
 		}
+		p.ready = true
+		header["Session"] = base.HeaderValue{fmt.Sprintf("%d;timeout=60", p.c.id)}
 		header["Transport"] = base.HeaderValue{fmt.Sprintf("RTP/AVP/TCP;unicast;interleaved=%d-%d", p.channel, p.channel+1)}
 	}
 	return ok

@@ -29,7 +29,7 @@ func (r *relay) flush(name, codec string, camera *camsim.Camera) {
 func TestAPictureNobodyWaitsForKeepsTheCameraAwake(t *testing.T) {
 	t.Parallel()
 	for _, config := range []camsim.Config{
-		{Temper: camsim.SilentAfterPlay}, {Temper: camsim.MuteAtPlay}, {Temper: camsim.ClosesAtPlay}, {Temper: camsim.ResetsMidFrame}, {Temper: camsim.SilentAfterPlay, Codec: camsim.H265},
+		{Temper: camsim.SilentAfterPlay}, {Temper: camsim.MuteAtPlay}, {Temper: camsim.ClosesAtPlay}, {Temper: camsim.ResetsMidFrame}, {Temper: camsim.GarbageMedia}, {Temper: camsim.SilentAfterPlay, Codec: camsim.H265},
 	} {
 		t.Run(string(config.Temper)+" "+string(config.Codec), func(t *testing.T) {
 			t.Parallel()

@@ -18,6 +18,7 @@ import (
 	"github.com/bluenviron/gortsplib/v5/pkg/auth"
 	"github.com/bluenviron/gortsplib/v5/pkg/base"
 	"github.com/bluenviron/gortsplib/v5/pkg/conn"
+	"github.com/pion/rtp"
 )
 
 // upstream is one connection to a camera, or to go2rtc's own ffmpeg where that makes a test picture.
@@ -333,7 +334,13 @@ func (up *upstream) play(video *track) {
 			return
 		}
 		frame, ok := what.(*base.InterleavedFrame)
-		if ok && frame.Channel == 0 && !up.deaf && video != nil {
+		if !ok || frame.Channel != 0 {
+			continue
+		}
+		if new(rtp.Packet).Unmarshal(frame.Payload) != nil {
+			return // it dials again at once
+		}
+		if !up.deaf && video != nil {
 			video.write(append([]byte(nil), frame.Payload...), up)
 		}
 	}

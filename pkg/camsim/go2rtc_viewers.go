@@ -59,6 +59,9 @@ func (v Viewer) consumer() *consumer {
 		"mjpeg": {"http", "HTTP/MJPEG passive consumer"}, "hls": {"http", "HLS/fMP4 passive consumer"}, "mp4": {"http", "MP4/HTTP active consumer"},
 		"mpegts": {"http", "TS/HTTP active consumer"}, "keyframe": {"http", ""}, "probe": {"http", "probe"}, "preload": {"", "preload"},
 	}[kind]
+	if kind != "rtsp" && kind != "keyframe" { // these never show what they were sent
+		c.packet = func(raw []byte, _ *upstream) { c.sent.Add(int64(len(raw))) }
+	}
 	c.protocol, c.kind = cmp.Or(c.protocol, row[0]), cmp.Or(row[1], c.format+" consumer")
 	switch kind {
 	case "preload":
@@ -104,6 +107,10 @@ func (l *life) watchMJPEG(w http.ResponseWriter, r *http.Request) {
 			pictures.put(append(append([]byte(head), file...), "\r\n"...))
 		}
 	}
+	if stream.add(c) != nil {
+		nothing(w) // which is how it says that it cannot
+		return
+	}
 	l.pour(w, r, stream, c, pictures, "multipart/x-mixed-replace; boundary=frame")
 }
 
@@ -115,18 +122,18 @@ func (l *life) watchBytes(w http.ResponseWriter, r *http.Request, format, kind, 
 		return
 	}
 	c := l.visitor(r, format, kind, "video, sendonly, H264, H265", "audio, sendonly, MPEG4-GENERIC")
-	c.takes = []string{"H264", "H265"}
+	c.takes, c.sound = []string{"H264", "H265"}, "AAC"
 	packets := flow{make(chan []byte, 1024)}
 	c.packet = func(raw []byte, _ *upstream) { packets.put(raw) }
+	if err := stream.add(c); err != nil {
+		http.Error(w, err.Error(), http.StatusInternalServerError)
+		return
+	}
 	l.pour(w, r, stream, c, packets, content)
 }
 
 // pour writes what comes until the client goes or the server ends.
 func (l *life) pour(w http.ResponseWriter, r *http.Request, stream *relay, c *consumer, from flow, content string) {
-	if err := stream.add(c); err != nil {
-		http.Error(w, err.Error(), http.StatusInternalServerError)
-		return
-	}
 	defer stream.remove(c)
 	w.Header().Set("Content-Type", content)
 	w.WriteHeader(http.StatusOK)

@@ -151,8 +151,13 @@ func TestViewersByHTTPAreListedAndLeave(t *testing.T) {
 	}
 	h264 := start(t, camsim.Config{Temper: camsim.Healthy})
 	r.register("cw-2", h264)
-	if got := r.call(500, "GET", "/api/stream.mjpeg", "src", "cw-2"); got.body != "streams: codecs not matched: video:H264 => video:JPEG,RAW\n" {
+	if got := r.call(200, "GET", "/api/stream.mjpeg", "src", "cw-2"); got.body != "" {
 		t.Errorf("MJPEG of H264: %q", got.body)
+	}
+	jpegs := start(t, camsim.Config{Temper: camsim.Healthy, Codec: camsim.MJPEG})
+	r.register("cw-3", jpegs)
+	if got := r.call(500, "GET", "/api/stream.mp4", "src", "cw-3"); got.body != "streams: codecs not matched: video:JPEG => video:H264, video:H265, audio:AAC\n" {
+		t.Errorf("MP4 of MJPEG: %q", got.body)
 	}
 	eventually(t, h264, "nothing open", func(c camsim.Counts) bool { return c.Connections == 0 })
 }
