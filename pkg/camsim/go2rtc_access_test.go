@@ -170,9 +170,13 @@ func TestAnAilingRelay(t *testing.T) {
 		t.Errorf("slow: %s after %s", got, time.Since(began))
 	}
 	// Who gives a slow call up and sends the next kills it.
-	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
-	defer cancel()
-	r.try(ctx, "DELETE", "/api/streams", "src", "nobody")
+	r.SetTrouble(camsim.TroubleSlow, patience)
+	ctx, giveUp := context.WithCancel(t.Context())
+	given := make(chan reply)
+	go func() { given <- r.try(ctx, "DELETE", "/api/streams", "src", "nobody") }()
+	r.counts("it is being done", func(c camsim.Go2rtcCounts) bool { return c.Deletes == 1 })
+	giveUp()
+	<-given
 	r.try(t.Context(), "DELETE", "/api/streams", "src", "nobody")
 	if c := r.Counts(); c.Deaths != 1 {
 		t.Errorf("counts %+v", c)

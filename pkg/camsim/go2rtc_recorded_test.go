@@ -11,7 +11,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/camwarden/camwarden/pkg/camsim"
 )
@@ -117,8 +116,7 @@ func TestStreamsHaveTheFieldsOfTheRealServer(t *testing.T) {
 		shows := func(name string) string { return r.call(200, "GET", "/api/streams", "src", name).body }
 		same("api-info.json", r.call(200, "GET", "/api").body)
 		same("stream-idle.json", shows("running"))
-		r.giveUp("silent", 300*time.Millisecond)
-		r.until("silent", "a consumer", func(s shown) bool { return len(s.Consumers) > 0 })
+		r.giveUp("silent")
 		same("stream-stuck-snapshot.json", shows("silent"))
 		leaveMP4 := r.Watch("running", camsim.Viewer{Format: "mp4", UserAgent: "curl"})
 		same("stream-with-viewer-mp4.json", shows("running"))

@@ -92,7 +92,7 @@ func TestFFmpegReadsEachCodecThroughTheRelay(t *testing.T) {
 func TestAViewerByRTSPOutlivesACameraThatGoes(t *testing.T) {
 	t.Parallel()
 	camera := start(t, camsim.Config{Temper: camsim.Healthy})
-	r := startRelay(t, camsim.Go2rtcConfig{Patience: 300 * time.Millisecond, Streams: map[string]string{"theirs": camera.URL()}})
+	r := startRelay(t, camsim.Go2rtcConfig{Patience: 2 * time.Second, Streams: map[string]string{"theirs": camera.URL()}})
 	p := r.player("theirs")
 	p.watch()
 	p.pictures(3)
