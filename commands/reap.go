@@ -162,15 +162,23 @@ func reapingPage(p *page, r sweep.Reaping) {
 		for _, d := range r.Outcomes {
 			would[d.Action]++
 		}
-		p.line("%s would be ended, %s removed, %d kept", processes(would[sweep.WouldKill]), count(would[sweep.WouldRemove], "stream"), s.Kept)
+		p.line("%s would be ended%s, %d kept", processes(would[sweep.WouldKill]), removedStreams(would[sweep.WouldRemove]), s.Kept)
 	} else {
-		p.line("%d killed, %s removed, %d kept, %d survived, %d not permitted", s.Killed, count(s.Removed, "stream"), s.Kept, s.Survived, s.NotPermitted)
+		p.line("%d killed%s, %d kept, %d survived, %d not permitted", s.Killed, removedStreams(s.Removed), s.Kept, s.Survived, s.NotPermitted)
 	}
 	colour := good
 	if r.Verdict != sweep.Clean {
 		colour = bad
 	}
 	p.line("verdict: %s", p.paint(colour, string(r.Verdict)))
+}
+
+// removedStreams is said only where there were streams: most hosts have no go2rtc.
+func removedStreams(n int) string {
+	if n == 0 {
+		return ""
+	}
+	return ", " + count(n, "stream") + " removed"
 }
 
 func rank(a sweep.Action) int {
