@@ -21,13 +21,13 @@ func TestTheNextRunRemovesExactlyTheStreamsOfAKilledOne(t *testing.T) {
 	for _, phase := range []string{"construct", "visit", "destruct"} {
 		t.Run(phase, func(t *testing.T) {
 			t.Parallel()
-			kinds(t, func(t *testing.T, real bool) { killRelayed(t, phase, real) })
+			kinds(t, func(t *testing.T, genuine bool) { killRelayed(t, phase, genuine) })
 		})
 	}
 }
 
-func killRelayed(t *testing.T, phase string, real bool) {
-	s := newSite(t, append(healthy(12), camsim.Config{Temper: camsim.SilentAfterPlay}), through(relaying{real: real}))
+func killRelayed(t *testing.T, phase string, genuine bool) {
+	s := newSite(t, append(healthy(12), camsim.Config{Temper: camsim.SilentAfterPlay}), through(relaying{genuine: genuine}))
 	s.register(strayName, s.subnet.Cameras[0].URL()+"#backchannel=0#%")
 	before := s.file()
 	killed := 0
@@ -146,8 +146,8 @@ func (s *site) reaches(phase string, r *run) bool {
 // Two runs at a time: neither removes what the other uses, and the last one leaves nothing.
 func TestRunsBesideEachOtherLeaveNothing(t *testing.T) {
 	t.Parallel()
-	kinds(t, func(t *testing.T, real bool) {
-		s := newSite(t, healthy(4), limitedTo(4), through(relaying{real: real}))
+	kinds(t, func(t *testing.T, genuine bool) {
+		s := newSite(t, healthy(4), limitedTo(4), through(relaying{genuine: genuine}))
 		for round := range 4 {
 			a := s.start(s.round("office")...)
 			b := s.start("camwarden", "snapshot", "cam0", "cam1", "cam2", "-c", s.path("cameras.yaml"), "--state-dir", s.path("state"), "-o", "json", "-d", s.dir)
@@ -161,7 +161,7 @@ func TestRunsBesideEachOtherLeaveNothing(t *testing.T) {
 			t.Error("go2rtc is dead")
 		}
 		s.nothingRelayed()
-		if !real {
+		if !genuine {
 			if c := s.simulated().Counts(); c.CallsMost > 1 || c.Deaths > 0 {
 				t.Errorf("calls overlapped: %+v", c)
 			}

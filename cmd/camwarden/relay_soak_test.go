@@ -13,7 +13,7 @@ import (
 // TestManyRelayedRoundsLeaveGo2rtcAsItWas is the short form of the soak below.
 func TestManyRelayedRoundsLeaveGo2rtcAsItWas(t *testing.T) {
 	t.Parallel()
-	kinds(t, func(t *testing.T, real bool) { manyRelayed(t, real, 12) })
+	kinds(t, func(t *testing.T, genuine bool) { manyRelayed(t, genuine, 12) })
 }
 
 func TestSoakManyRelayedRoundsLeaveGo2rtcAsItWas(t *testing.T) {
@@ -21,12 +21,12 @@ func TestSoakManyRelayedRoundsLeaveGo2rtcAsItWas(t *testing.T) {
 		t.Skip("takes many minutes: CAMWARDEN_SOAK=1")
 	}
 	t.Parallel()
-	kinds(t, func(t *testing.T, real bool) { manyRelayed(t, real, 200) })
+	kinds(t, func(t *testing.T, genuine bool) { manyRelayed(t, genuine, 200) })
 }
 
 // manyRelayed makes rounds over 12 cameras, 3 of them faulty.
-func manyRelayed(t *testing.T, real bool, rounds int) {
-	s := newSite(t, append(faulty(), healthy(9)...), limitedTo(2), through(relaying{real: real}))
+func manyRelayed(t *testing.T, genuine bool, rounds int) {
+	s := newSite(t, append(faulty(), healthy(9)...), limitedTo(2), through(relaying{genuine: genuine}))
 	before := s.file()
 	failed := s.subnet.Camera("wrong-password")
 	registered, pictures := 0, 0
@@ -63,7 +63,7 @@ func manyRelayed(t *testing.T, real bool, rounds int) {
 		t.Errorf("%d pictures, %d streams registered in %d rounds", pictures, registered, rounds)
 	}
 	t.Logf("%d rounds, %d pictures, %d streams registered and removed", rounds, pictures, registered)
-	if !real {
+	if !genuine {
 		c := s.simulated().Counts()
 		if c.CallsMost > 1 || c.Deaths > 0 || c.Patches != registered || c.Deletes != registered || c.Puts > 0 || c.Lists > 4*rounds+1 {
 			t.Errorf("%+v", c)
@@ -74,7 +74,7 @@ func manyRelayed(t *testing.T, real bool, rounds int) {
 // TestBetweenRelayedRoundsNobodyIsConnected is the short form of the soak below.
 func TestBetweenRelayedRoundsNobodyIsConnected(t *testing.T) {
 	t.Parallel()
-	kinds(t, func(t *testing.T, real bool) { coolRelayed(t, real, 5*time.Second, 250*time.Millisecond) })
+	kinds(t, func(t *testing.T, genuine bool) { coolRelayed(t, genuine, 5*time.Second, 250*time.Millisecond) })
 }
 
 func TestSoakBetweenRelayedRoundsNobodyIsConnected(t *testing.T) {
@@ -82,15 +82,15 @@ func TestSoakBetweenRelayedRoundsNobodyIsConnected(t *testing.T) {
 		t.Skip("takes minutes: CAMWARDEN_SOAK=1")
 	}
 	t.Parallel()
-	kinds(t, func(t *testing.T, real bool) { coolRelayed(t, real, time.Minute, time.Second) })
+	kinds(t, func(t *testing.T, genuine bool) { coolRelayed(t, genuine, time.Minute, time.Second) })
 }
 
 // coolRelayed looks through the cool-down between two rounds, at the kernel's table and at what the cameras say.
-func coolRelayed(t *testing.T, real bool, cooldown, every time.Duration) {
+func coolRelayed(t *testing.T, genuine bool, cooldown, every time.Duration) {
 	for _, lifecycle := range []string{"ephemeral", "standing"} {
 		t.Run(lifecycle, func(t *testing.T) {
 			t.Parallel()
-			s := newSite(t, append(faulty(), healthy(4)...), through(relaying{real: real, settings: "lifecycle: " + lifecycle}))
+			s := newSite(t, append(faulty(), healthy(4)...), through(relaying{genuine: genuine, settings: "lifecycle: " + lifecycle}))
 			command := s.round("office", "--cooldown", cooldown.String(), "--if-busy", "wait")
 			s.start(command...).ends(1)
 			ended := time.Now()
@@ -128,7 +128,7 @@ func TestSoakASecondClientPollsTheList(t *testing.T) {
 		t.Skip("GO2RTC names no go2rtc, and the simulated one is made to die of it")
 	}
 	const rounds = 200
-	s := newSite(t, healthy(12), through(relaying{real: true}))
+	s := newSite(t, healthy(12), through(relaying{genuine: true}))
 	asked, stop := s.poll(time.Second)
 	defer stop()
 	deaths, calls := 0, 0

@@ -10,7 +10,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"net/netip"
 	"net/url"
 	"os"
 	"os/exec"
@@ -35,7 +34,7 @@ type relay interface {
 }
 
 // kinds runs a test with the simulated go2rtc, and with the real one if there is one.
-func kinds(t *testing.T, test func(t *testing.T, real bool)) {
+func kinds(t *testing.T, test func(t *testing.T, genuine bool)) {
 	t.Run("simulated", func(t *testing.T) { t.Parallel(); test(t, false) })
 	if os.Getenv("GO2RTC") != "" {
 		t.Run("real", func(t *testing.T) { t.Parallel(); test(t, true) })
@@ -44,7 +43,7 @@ func kinds(t *testing.T, test func(t *testing.T, real bool)) {
 
 // relaying says how a site's go2rtc is, and how it is used.
 type relaying struct {
-	real     bool
+	genuine  bool
 	streams  func(*site) map[string]string // the user's own
 	settings string                        // of the go2rtc section, beside url: "snapshot: restream"
 	sources  string                        // default go2rtc alone
@@ -70,7 +69,7 @@ func through(r relaying) option {
 				text += fmt.Sprintf("  %s: %s\n", name, streams[name])
 			}
 		}
-		if r.real {
+		if r.genuine {
 			started, err := startRealRelay(os.Getenv("GO2RTC"), s.path("go2rtc.yaml"), text)
 			check(s.t, err)
 			s.relay = started
@@ -298,7 +297,6 @@ func (s *site) nothingRelayed() {
 		s.t.Errorf("the ledger still holds %v", leases)
 	}
 	for _, c := range s.subnet.Cameras {
-		c := c
 		eventually(s.t, func() error { // the camera hears of an end a moment later than we do
 			if n := c.Counts().Connections; n > 0 {
 				return fmt.Errorf("%s has %d connections", c.Name(), n)
@@ -394,7 +392,7 @@ func (s *site) awaitMedia(v *viewer) {
 		v.mu.Lock()
 		defer v.mu.Unlock()
 		if v.bytes < 10_000 {
-			return fmt.Errorf("the viewer has received %d bytes (%v)", v.bytes, v.broken)
+			return fmt.Errorf("the viewer has received %d bytes (%w)", v.bytes, v.broken)
 		}
 		return nil
 	})
@@ -486,9 +484,6 @@ func sight(t *testing.T, path string) camsim.Sight {
 	check(t, err)
 	return seen
 }
-
-// address of the site's camera of that name.
-func (s *site) address(name string) netip.AddrPort { return s.subnet.Camera(name).Address() }
 
 // same reports whether two texts are equal but for blanks at the ends of lines.
 func same(a, b []byte) bool { return bytes.Equal(bytes.TrimSpace(a), bytes.TrimSpace(b)) }

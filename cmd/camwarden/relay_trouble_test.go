@@ -27,7 +27,7 @@ func troubled(sources string, listen func(net.Listener)) option {
 
 func answers(handler http.HandlerFunc) func(net.Listener) {
 	return func(listener net.Listener) {
-		server := http.Server{Handler: handler} //nolint:gosec // ends with the listener
+		server := http.Server{Handler: handler}
 		_ = server.Serve(listener)
 	}
 }
@@ -109,8 +109,8 @@ func TestAGo2rtcThatAnswersSlowlyIsBounded(t *testing.T) {
 
 func TestAGo2rtcThatRestartsInARoundLosesNothing(t *testing.T) {
 	t.Parallel()
-	kinds(t, func(t *testing.T, real bool) {
-		s := newSite(t, healthy(6), through(relaying{real: real, sources: "go2rtc, rtsp"}))
+	kinds(t, func(t *testing.T, genuine bool) {
+		s := newSite(t, healthy(6), through(relaying{genuine: genuine, sources: "go2rtc, rtsp"}))
 		for i := range 3 {
 			r := s.start(s.round("office", "-j", "2")...)
 			eventually(t, func() error {
@@ -133,8 +133,8 @@ func TestAGo2rtcThatRestartsInARoundLosesNothing(t *testing.T) {
 
 func TestAGo2rtcThatDiesInARoundIsUnverifiedUntilItIsBack(t *testing.T) {
 	t.Parallel()
-	kinds(t, func(t *testing.T, real bool) {
-		s := newSite(t, healthy(6), through(relaying{real: real, sources: "go2rtc, rtsp"}))
+	kinds(t, func(t *testing.T, genuine bool) {
+		s := newSite(t, healthy(6), through(relaying{genuine: genuine, sources: "go2rtc, rtsp"}))
 		r := s.start(s.round("office", "-j", "2")...)
 		eventually(t, func() error {
 			if len(s.streamLeases()) < 6 {
@@ -169,11 +169,11 @@ func TestAGo2rtcThatDiesInARoundIsUnverifiedUntilItIsBack(t *testing.T) {
 // A go2rtc that is stopped takes a picture's request and never answers: that is found out after 3 s, not at the visit's end.
 func TestAGo2rtcThatHangsInARoundIsLeftToTheNextSource(t *testing.T) {
 	t.Parallel()
-	kinds(t, func(t *testing.T, real bool) {
-		if !real {
+	kinds(t, func(t *testing.T, genuine bool) {
+		if !genuine {
 			t.Skip("only a process can be stopped")
 		}
-		s := newSite(t, healthy(2), through(relaying{real: real, sources: "go2rtc, rtsp"}))
+		s := newSite(t, healthy(2), through(relaying{genuine: genuine, sources: "go2rtc, rtsp"}))
 		r := s.start(s.round("office")...)
 		eventually(t, func() error {
 			if len(s.streamLeases()) < 2 {

@@ -35,8 +35,8 @@ func TestARelayedRoundLeavesNothing(t *testing.T) {
 		for _, uid := range users() {
 			t.Run(fmt.Sprint(way, " uid ", uid), func(t *testing.T) {
 				t.Parallel()
-				kinds(t, func(t *testing.T, real bool) {
-					s := newSite(t, append(faulty(), healthy(3)...), asUser(uid), limitedTo(1), through(relaying{real: real, settings: "snapshot: " + way}))
+				kinds(t, func(t *testing.T, genuine bool) {
+					s := newSite(t, append(faulty(), healthy(3)...), asUser(uid), limitedTo(1), through(relaying{genuine: genuine, settings: "snapshot: " + way}))
 					before := s.file()
 					for range 2 {
 						r := s.start(s.round("office", "-d", s.path("out"))...)
@@ -95,8 +95,8 @@ func TestEachCallToGo2rtcIsMadeOnceARound(t *testing.T) {
 
 func TestStandingStreamsAreMadeOnce(t *testing.T) {
 	t.Parallel()
-	kinds(t, func(t *testing.T, real bool) {
-		s := newSite(t, healthy(3), through(relaying{real: real, settings: "lifecycle: standing"}))
+	kinds(t, func(t *testing.T, genuine bool) {
+		s := newSite(t, healthy(3), through(relaying{genuine: genuine, settings: "lifecycle: standing"}))
 		before := s.file()
 		for i := range 3 {
 			r := s.start(s.round("office")...)
@@ -142,8 +142,8 @@ func (s *site) streams(what string, more ...string) []string {
 // link our streams to it.
 func TestEveryStillIsFromTheRightCamera(t *testing.T) {
 	t.Parallel()
-	kinds(t, func(t *testing.T, real bool) {
-		s := newSite(t, healthy(4), through(relaying{real: real, streams: func(s *site) map[string]string {
+	kinds(t, func(t *testing.T, genuine bool) {
+		s := newSite(t, healthy(4), through(relaying{genuine: genuine, streams: func(s *site) map[string]string {
 			return map[string]string{"stream1": s.subnet.Camera("cam0").URL()}
 		}}))
 		before := s.file()
@@ -152,7 +152,7 @@ func TestEveryStillIsFromTheRightCamera(t *testing.T) {
 		for i, c := range s.subnet.Cameras {
 			v := r.document().visit(c.Name())
 			path := filepath.Join(s.path("out"), c.Name(), "latest.jpg")
-			if !real {
+			if !genuine {
 				if seen := sight(t, path); !seen.Of(c) || seen.Test {
 					t.Errorf("the picture of %s (%s) is of %+v", c.Name(), c.Address(), seen)
 				}
@@ -177,8 +177,8 @@ func TestEveryStillIsFromTheRightCamera(t *testing.T) {
 // A stream that answers no call of ours for what the look does not show: the reason is found and classified.
 func TestAnEmptyAnswerIsExplained(t *testing.T) {
 	t.Parallel()
-	kinds(t, func(t *testing.T, real bool) {
-		s := newSite(t, []camsim.Config{{Temper: camsim.BusyAtSetup}, {Temper: camsim.MuteAtSetup}}, through(relaying{real: real}))
+	kinds(t, func(t *testing.T, genuine bool) {
+		s := newSite(t, []camsim.Config{{Temper: camsim.BusyAtSetup}, {Temper: camsim.MuteAtSetup}}, through(relaying{genuine: genuine}))
 		r := s.start(s.round("office", "--timeout", "20s")...)
 		r.ends(1)
 		doc := r.document()
@@ -198,10 +198,10 @@ func TestAnEmptyAnswerIsExplained(t *testing.T) {
 // A camera that falls silent after PLAY, or sends no key frame, hangs in go2rtc for ever if nobody ends it.
 func TestAPictureThatNeverComesIsEnded(t *testing.T) {
 	t.Parallel()
-	kinds(t, func(t *testing.T, real bool) {
+	kinds(t, func(t *testing.T, genuine bool) {
 		s := newSite(t, append(healthy(1),
 			camsim.Config{Temper: camsim.SilentAfterPlay}, camsim.Config{Temper: camsim.ClosesAtPlay},
-			camsim.Config{Temper: camsim.LateKeyFrame, Delay: time.Minute, GOP: time.Minute}), through(relaying{real: real}))
+			camsim.Config{Temper: camsim.LateKeyFrame, Delay: time.Minute, GOP: time.Minute}), through(relaying{genuine: genuine}))
 		began := time.Now()
 		r := s.start(s.round("office", "--timeout", "4s")...)
 		code := r.end()

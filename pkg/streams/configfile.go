@@ -14,8 +14,11 @@ import (
 // here, it is taken to be possible.
 func (k *Keeper) ConfigFile(ctx context.Context) (path string, writable bool, err error) {
 	info, err := k.Client.Info(ctx)
-	if err != nil || info.ConfigPath == "" {
+	switch {
+	case err != nil:
 		return "", false, err
+	case info.ConfigPath == "":
+		return "", false, nil
 	}
 	relay := k.Relay()
 	if relay == nil {
@@ -27,11 +30,13 @@ func (k *Keeper) ConfigFile(ctx context.Context) (path string, writable bool, er
 			seen = inside
 		}
 	}
-	var stat unix.Stat_t
-	if unix.Stat(seen, &stat) != nil {
-		return info.ConfigPath, true, nil
-	}
-	return info.ConfigPath, mayWrite(stat, relay.UID) && !fixed(seen), nil
+	stat, known := look(seen)
+	return info.ConfigPath, !known || mayWrite(stat, relay.UID) && !fixed(seen), nil
+}
+
+func look(path string) (stat unix.Stat_t, known bool) {
+	err := unix.Stat(path, &stat)
+	return stat, err == nil
 }
 
 func exists(path string) bool {
