@@ -53,6 +53,7 @@ func TestBenchmarks(t *testing.T) {
 		{"peers, a still", stillOverFFmpeg},
 		{"peers, a round", roundOverParallel},
 		{"a still of JPEG", stillOfJPEG},
+		{"a round through go2rtc", roundOverFrameLoop},
 	} {
 		t.Run(m.name, func(t *testing.T) { page.add(t, m.measure(t)...) })
 	}
