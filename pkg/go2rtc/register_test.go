@@ -249,3 +249,29 @@ func TestASourceDoesNotShowItsPassword(t *testing.T) {
 		}
 	}
 }
+
+// A lease must stand before the server hears of a name, and only for names that are made.
+func TestWhoMakesAStreamIsAskedBefore(t *testing.T) {
+	t.Parallel()
+	s := newServer(t)
+	c := s.client()
+	source := gate()
+	asked := 0
+	source.Making = func() error {
+		asked++
+		if s.has("camwarden-gate") {
+			t.Error("asked after the server had heard of it")
+		}
+		return nil
+	}
+	if r := one(t, c, source); !r.Created || r.Err != nil || asked != 1 {
+		t.Errorf("%+v, asked %d times", r, asked)
+	}
+	if r := one(t, c, source); r.Created || r.Err != nil || asked != 1 {
+		t.Errorf("%+v, asked %d times for a stream that is there", r, asked)
+	}
+	refused := go2rtc.Source{Name: "camwarden-other", URL: gateURL, Making: func() error { return fault.New(fault.Local, "", "no room") }}
+	if r := one(t, c, refused); r.Created || fault.ClassOf(r.Err) != fault.Local || s.has("camwarden-other") {
+		t.Errorf("%+v", r)
+	}
+}
