@@ -265,3 +265,25 @@ func barOf(t *testing.T, path string) int {
 	}
 	return -1
 }
+
+// What hangs by frame.jpeg leaves nothing by restream: our own client hangs up, and with it the camera is free.
+func TestARestreamedRoundOfBadCamerasLeavesNothing(t *testing.T) {
+	t.Parallel()
+	kinds(t, func(t *testing.T, genuine bool) {
+		s := newSite(t, append(healthy(1),
+			camsim.Config{Temper: camsim.SilentAfterPlay}, camsim.Config{Temper: camsim.ClosesAtPlay},
+			camsim.Config{Temper: camsim.BusyAtSetup}, camsim.Config{Temper: camsim.RTCPOnly},
+			camsim.Config{Temper: camsim.LateKeyFrame, Delay: time.Minute, GOP: time.Minute}),
+			through(relaying{genuine: genuine, settings: "snapshot: restream"}))
+		r := s.start(s.round("office")...)
+		r.ends(1)
+		doc := r.document()
+		if doc.Verdict != "clean" || !doc.visit("cam0").OK || doc.Summary.Failed != 5 {
+			t.Errorf("%s", r.stdout)
+		}
+		for _, name := range []string{"silent-after-play", "closes-at-play", "busy-at-setup", "rtcp-only", "late-key-frame"} {
+			t.Logf("%s: %+v", name, doc.visit(name).Error)
+		}
+		s.nothingRelayed()
+	})
+}

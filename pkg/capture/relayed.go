@@ -387,5 +387,6 @@ func (r *relayedVisit) restreamed(err error) error {
 		return fault.New(fault.Go2rtc, "", "go2rtc's RTSP server: %s", known.Message).
 			WithHint("does rtsp.listen in go2rtc.yaml lead there, and without a log-in? snapshot: frame needs neither")
 	}
-	return err
+	known.Message = "by way of go2rtc's RTSP server: " + known.Message
+	return known
 }
