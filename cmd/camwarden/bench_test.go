@@ -54,6 +54,8 @@ func TestBenchmarks(t *testing.T) {
 		{"peers, a round", roundOverParallel},
 		{"a still of JPEG", stillOfJPEG},
 		{"a round through go2rtc", roundOverFrameLoop},
+		{"doctor", lookOverTools},
+		{"reap", reapOverLoop},
 	} {
 		t.Run(m.name, func(t *testing.T) { page.add(t, m.measure(t)...) })
 	}

@@ -75,7 +75,7 @@ func LookWide(ctx context.Context, book *ledger.Ledger, fs proc.FS, terms Terms)
 
 // readTable reads the process table before the ledger, as Look does and for the same reason.
 func (s *surveyor) readTable(ctx context.Context, book *ledger.Ledger) {
-	seen, err := s.fs.Scan(ctx, ledger.MarkVariable, true)
+	seen, err := s.fs.Skim(ctx, ledger.MarkVariable, s.configured)
 	s.Ours.noteProcesses(s.fs, seen, err)
 	s.table = seen
 	s.stats = make([]proc.Stat, len(seen))

@@ -15,7 +15,7 @@ import (
 
 // readProcesses lists every process that carries our mark.
 func (o *Observation) readProcesses(ctx context.Context, table proc.FS) {
-	seen, err := table.Scan(ctx, ledger.MarkVariable, false)
+	seen, err := table.Scan(ctx, ledger.MarkVariable)
 	o.noteProcesses(table, seen, err)
 }
 

@@ -69,7 +69,13 @@ func slurp(path string) ([]byte, error) {
 
 // slurpInto appends the content of a file to data, which it also returns with an error, for its room.
 func slurpInto(data []byte, path string) ([]byte, error) {
-	fd, err := again(func() (int, error) { return unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0) })
+	return readAll(data, unix.AT_FDCWD, path, false)
+}
+
+// readAll appends the content of a file. With brief, a read that leaves room has come to the end: that holds for the files
+// of one process, which the kernel writes as a whole, and not for tables.
+func readAll(data []byte, dir int, path string, brief bool) ([]byte, error) {
+	fd, err := again(func() (int, error) { return unix.Openat(dir, path, unix.O_RDONLY|unix.O_CLOEXEC, 0) })
 	if err != nil {
 		return data, err
 	}
@@ -82,10 +88,10 @@ func slurpInto(data []byte, path string) ([]byte, error) {
 		if err != nil {
 			return data, err
 		}
-		if n == 0 {
+		data = data[:len(data)+n]
+		if n == 0 || brief && len(data) < cap(data) {
 			return data, nil
 		}
-		data = data[:len(data)+n]
 	}
 }
 
@@ -134,7 +140,7 @@ func numbers(names []string) []int {
 // When some could not be read although they are there, the others are returned together with an error that counts them:
 // such a list is not complete. Processes that the kernel hides from this user (hidepid, man 5 proc) leave no trace here.
 func (f FS) All(ctx context.Context) ([]Stat, error) {
-	seen, err := f.Scan(ctx, "", false)
+	seen, err := f.Scan(ctx, "")
 	if seen == nil {
 		return nil, err
 	}

@@ -82,15 +82,20 @@ func (f FS) holders(stats []Stat, wanted map[uint64]bool) map[uint64]Stat {
 // sockets tells the inodes of the sockets a process holds, and returns how many descriptors it has; -1 when they are
 // closed to us: what is refused stays without owner.
 func (r *reader) sockets(pid int, tell func(inode uint64)) int {
-	dir, err := os.Open(r.name(pid, "fd"))
+	name := r.name(pid, "fd")
+	fd, err := again(func() (int, error) {
+		return unix.Openat(r.root, name, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	})
 	if err != nil {
 		return -1
 	}
+	dir := os.NewFile(uintptr(fd), name)
 	defer dir.Close()
-	descriptors, _ := dir.Readdirnames(-1)   // a process that ends now loses its descriptors one by one
-	at, buffer := int(dir.Fd()), r.data[:64] // "socket:[N]" fits; a longer target is not a socket
+	descriptors, _ := dir.Readdirnames(-1) // a process that ends now loses its descriptors one by one
+	buffer := r.data[:64]                  // "socket:[N]" fits; a longer target is not a socket
 	for _, name := range descriptors {
-		n, err := unix.Readlinkat(at, name, buffer)
+		r.path = append(append(r.path[:0], name...), 0)
+		n, err := rawReadlink(fd, &r.path[0], buffer)
 		if err != nil {
 			continue
 		}

@@ -59,7 +59,7 @@ func lookupEnviron(data []byte, name string) (string, bool) {
 // An error that comes with a map is that of All: the map is not complete.
 // A child shows its mark from its exec on: in the instant before, it shows the environment of its parent.
 func (f FS) Marked(ctx context.Context, variable string) (marked map[int]string, unreadable int, err error) {
-	seen, err := f.Scan(ctx, variable, false)
+	seen, err := f.Scan(ctx, variable)
 	if seen == nil {
 		return nil, 0, err
 	}

@@ -23,10 +23,57 @@ type Seen struct {
 	Net    uint64 // number of its network namespace; 0: not asked, or closed to us
 }
 
-// Scan reads the whole process table once, by ascending pid: of every process its stat, of every living one that is
-// no kernel thread the variable of its environment (none with variable ""), and with nets its network namespace.
-// Processors share the work, each with a buffer of its own. What ends meanwhile is left out. The error is that of All.
-func (f FS) Scan(ctx context.Context, variable string, nets bool) ([]Seen, error) {
+// Scan reads the whole process table once, by ascending pid: of every process its stat, and of every living one that is no
+// kernel thread the variable of its environment; none with variable "". Processors share the work, each with a buffer
+// of its own. What ends meanwhile is left out. The error is that of All.
+func (f FS) Scan(ctx context.Context, variable string) ([]Seen, error) {
+	seen, err := f.stats(ctx)
+	if seen == nil || variable == "" {
+		return seen, err
+	}
+	if over := f.share(ctx, len(seen), func(r *reader, i int) { r.look(&seen[i], variable, false) }); over != nil {
+		return nil, over
+	}
+	return seen, err
+}
+
+// Skim is Scan for a table that is too long to ask everybody: it also tells network namespaces, and leaves out whoever is
+// in a process group whose leader lives and does not carry the variable. Environments are inherited, and so are groups; what
+// leaves its group leads another. A namespace can be left out that way, of a process that entered it by itself.
+func (f FS) Skim(ctx context.Context, variable string, wanted func(Stat) bool) ([]Seen, error) {
+	seen, err := f.stats(ctx)
+	if seen == nil {
+		return nil, err
+	}
+	leaders := make(map[int]int, len(seen)) // where they stand in seen, by their pid
+	for i, s := range seen {
+		if s.PGRP == s.PID && !s.Dead() {
+			leaders[s.PID] = i
+		}
+	}
+	var first, second []int
+	for i, s := range seen {
+		if _, led := leaders[s.PGRP]; !led || s.PGRP == s.PID || wanted(s.Stat) {
+			first = append(first, i)
+		}
+	}
+	over := f.share(ctx, len(first), func(r *reader, i int) { r.look(&seen[first[i]], variable, true) })
+	for i, s := range seen {
+		if leader, led := leaders[s.PGRP]; led && s.PGRP != s.PID && (seen[leader].Set || seen[leader].Closed) {
+			second = append(second, i)
+		}
+	}
+	if over == nil {
+		over = f.share(ctx, len(second), func(r *reader, i int) { r.look(&seen[second[i]], variable, true) })
+	}
+	if over != nil {
+		return nil, over
+	}
+	return seen, err
+}
+
+// stats reads the stat of every process.
+func (f FS) stats(ctx context.Context) ([]Seen, error) {
 	pids, err := f.pids()
 	if err != nil {
 		return nil, err
@@ -34,7 +81,7 @@ func (f FS) Scan(ctx context.Context, variable string, nets bool) ([]Seen, error
 	seen := make([]Seen, len(pids))
 	problems := make([]error, len(pids))
 	err = f.share(ctx, len(pids), func(r *reader, i int) {
-		seen[i], problems[i] = r.look(pids[i], variable, nets)
+		seen[i].Stat, problems[i] = r.stat(pids[i])
 	})
 	if err != nil {
 		return nil, err
@@ -66,7 +113,8 @@ func (f FS) share(ctx context.Context, n int, do func(r *reader, i int)) error {
 	var all sync.WaitGroup
 	for range min(runtime.GOMAXPROCS(0), (n+batch-1)/batch) {
 		all.Go(func() {
-			r := &reader{fs: f, data: make([]byte, 0, 4096)}
+			r := newReader(f)
+			defer r.close()
 			for ctx.Err() == nil {
 				from := int(next.Add(batch)) - batch
 				if from >= n {
@@ -85,74 +133,100 @@ func (f FS) share(ctx context.Context, n int, do func(r *reader, i int)) error {
 // reader reads small files of processes into one buffer.
 type reader struct {
 	fs   FS
+	root int // the open process table, so that the kernel need not find it anew for each file; AT_FDCWD: it could not be opened
 	data []byte
 	path []byte
 }
 
-// name is the path of a file of a process.
+func newReader(f FS) *reader {
+	r := &reader{fs: f, data: make([]byte, 0, 4096)}
+	var err error
+	if r.root, err = unix.Open(f.root(), unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0); err != nil {
+		r.root = unix.AT_FDCWD
+	}
+	return r
+}
+
+func (r *reader) close() {
+	if r.root != unix.AT_FDCWD {
+		_ = unix.Close(r.root)
+	}
+}
+
+// name is the path of a file of a process, below the open table.
 func (r *reader) name(pid int, file string) string {
-	r.path = append(append(r.path[:0], r.fs.root()...), '/')
-	r.path = append(append(strconv.AppendInt(r.path, int64(pid), 10), '/'), file...)
-	return string(r.path)
+	r.nul(pid, file)
+	return string(r.path[:len(r.path)-1])
 }
 
 // read returns the content of a file of a process, until the next call.
 func (r *reader) read(pid int, file string) ([]byte, error) {
-	path := r.name(pid, file)
-	data, err := slurpInto(r.data[:0], path)
+	data, err := readAll(r.data[:0], r.root, r.name(pid, file), true)
 	r.data = data[:0]
 	if err != nil {
-		return nil, vanished(pid, &fs.PathError{Op: "read", Path: path, Err: err})
+		return nil, vanished(pid, &fs.PathError{Op: "read", Path: r.fs.path(pid, file), Err: err})
 	}
 	return data, nil
 }
 
-// link returns the target of a symlink of a process, until the next call.
+// link returns the target of a symlink of a process.
 func (r *reader) link(pid int, file string) (string, error) {
-	path := r.name(pid, file)
 	buffer := r.data[:cap(r.data)]
-	n, err := again(func() (int, error) { return unix.Readlink(path, buffer) })
+	n, err := rawReadlink(r.root, r.nul(pid, file), buffer)
 	if err != nil {
-		return "", vanished(pid, &fs.PathError{Op: "readlink", Path: path, Err: err})
+		return "", vanished(pid, &fs.PathError{Op: "readlink", Path: r.fs.path(pid, file), Err: err})
 	}
 	return string(buffer[:n]), nil
 }
 
 func (r *reader) stat(pid int) (Stat, error) {
-	data, err := r.read(pid, "stat")
-	if err != nil {
-		return Stat{}, err
+	trouble := func(err error) error {
+		return vanished(pid, &fs.PathError{Op: "read", Path: r.fs.path(pid, "stat"), Err: err})
 	}
-	stat, err := parseStat(data)
+	fd, err := rawOpen(r.root, r.nul(pid, "stat"))
+	if err != nil {
+		return Stat{}, trouble(err)
+	}
+	data := r.data[:cap(r.data)] // a stat has some 300 bytes, and comes as a whole
+	n, err := rawRead(fd, data)
+	rawClose(fd)
+	if err != nil {
+		return Stat{}, trouble(err)
+	}
+	stat, err := parseStat(data[:n])
 	if err != nil {
 		return Stat{}, fmt.Errorf("%s: %w", r.fs.path(pid, "stat"), err)
 	}
 	return stat, nil
 }
 
-// look reads what Scan tells of one process.
-func (r *reader) look(pid int, variable string, nets bool) (Seen, error) {
-	stat, err := r.stat(pid)
-	s := Seen{Stat: stat}
-	if err != nil || stat.Kernel || stat.Dead() {
-		return s, err
+// nul is the path of a file of a process as system calls take it, until the next call.
+func (r *reader) nul(pid int, file string) *byte {
+	r.path = r.path[:0]
+	if r.root == unix.AT_FDCWD {
+		r.path = append(append(r.path, r.fs.root()...), '/')
+	}
+	r.path = append(append(append(strconv.AppendInt(r.path, int64(pid), 10), '/'), file...), 0)
+	return &r.path[0]
+}
+
+// look adds what the environment of a process says, and with nets its network namespace.
+func (r *reader) look(s *Seen, variable string, nets bool) {
+	if s.Kernel || s.Dead() {
+		return
 	}
 	if nets {
-		if link, err := r.link(pid, "ns/net"); err == nil {
+		if link, err := r.link(s.PID, "ns/net"); err == nil {
 			s.Net, _ = parseNamespace(link, "net")
 		}
 	}
-	if variable == "" {
-		return s, nil
-	}
-	data, err := r.read(pid, "environ")
+	data, err := r.read(s.PID, "environ")
 	switch {
 	case err == nil:
 		s.Value, s.Set = lookupEnviron(data, variable)
 	case errors.Is(err, fs.ErrNotExist): // it ended, and what its stat said was true a moment ago
 	default:
-		again, err := r.stat(pid) // a zombie closes its environment to all but root
+		again, err := r.stat(s.PID) // a zombie closes its environment to all but root
 		s.Closed = err == nil && !again.Dead()
 	}
-	return s, nil
 }

@@ -18,7 +18,7 @@ func TestAScanSeesEveryProcessOnceInOrderWithItsMarkAndNamespace(t *testing.T) {
 	cmd := cast(t, "wait", nil)
 	cmd.Env = append(cmd.Env, "SCAN_TEST_MARK=here")
 	started(t, cmd)
-	seen, err := Default().Scan(t.Context(), "SCAN_TEST_MARK", true)
+	seen, err := Default().Skim(t.Context(), "SCAN_TEST_MARK", func(Stat) bool { return true })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -53,7 +53,7 @@ func TestAScanOfManyProcessesLosesNone(t *testing.T) {
 		files[fmt.Sprintf("%d/environ", pid)] = fmt.Sprintf("A=1\x00MARK=%d\x00", pid)
 	}
 	table := picture(t, files)
-	seen, err := table.Scan(context.Background(), "MARK", false)
+	seen, err := table.Scan(context.Background(), "MARK")
 	if err != nil || len(seen) != count {
 		t.Fatalf("%d processes, %v", len(seen), err)
 	}
@@ -62,12 +62,12 @@ func TestAScanOfManyProcessesLosesNone(t *testing.T) {
 			t.Fatalf("number %d is %+v", i, s)
 		}
 	}
-	if _, err := (FS{Root: filepath.Join(t.TempDir(), "none")}).Scan(context.Background(), "", false); err == nil {
+	if _, err := (FS{Root: filepath.Join(t.TempDir(), "none")}).Scan(context.Background(), ""); err == nil {
 		t.Error("a table that is not there was read")
 	}
 	over, cancel := context.WithCancel(t.Context())
 	cancel()
-	if seen, err := table.Scan(over, "", false); !errors.Is(err, context.Canceled) || seen != nil {
+	if seen, err := table.Scan(over, ""); !errors.Is(err, context.Canceled) || seen != nil {
 		t.Errorf("after the end: %d, %v", len(seen), err)
 	}
 }

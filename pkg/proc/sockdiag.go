@@ -55,22 +55,85 @@ func dump(filter []byte, namespace int) ([]Conn, error) {
 	conns := []Conn{}
 	// IPv4-mapped connections of an IPv6 socket are in the dump of AF_INET6 only, so no connection is seen twice.
 	for _, family := range []uint8{unix.AF_INET, unix.AF_INET6} {
-		messages, err := socket.Execute(netlink.Message{
+		asked, err := socket.Send(netlink.Message{
 			Header: netlink.Header{Type: unix.SOCK_DIAG_BY_FAMILY, Flags: netlink.Request | netlink.Dump},
 			Data:   dumpRequest(family, filter),
 		})
 		if err != nil {
 			return nil, err
 		}
-		for _, message := range messages {
-			conn, err := decodeDiag(message.Data)
-			if err != nil {
-				return nil, err
-			}
+		err = receive(socket, asked.Header.Sequence, func(data []byte) error {
+			conn, err := decodeDiag(data)
 			conns = append(conns, conn)
+			return err
+		})
+		if err != nil {
+			return nil, err
 		}
 	}
 	return conns, nil
+}
+
+// receive reads the answers to a dump, in place. Receiving them one by one in memory of their own, as the library does,
+// takes more time than the kernel needs to make them.
+func receive(socket *netlink.Conn, sequence uint32, each func(data []byte) error) error {
+	raw, err := socket.SyscallConn()
+	if err != nil {
+		return err
+	}
+	buffer := make([]byte, 1<<16) // the kernel fills at most 32 KiB at a time (netlink_dump)
+	for {
+		var n int
+		var failure error
+		err := raw.Read(func(fd uintptr) bool {
+			n, _, failure = unix.Recvfrom(int(fd), buffer, unix.MSG_TRUNC)
+			return !errors.Is(failure, unix.EAGAIN)
+		})
+		switch {
+		case errors.Is(failure, unix.EINTR):
+			continue
+		case err != nil || failure != nil:
+			return errors.Join(err, failure)
+		case n > len(buffer):
+			return fmt.Errorf("an answer of %d bytes does not fit", n)
+		}
+		done, err := answers(buffer[:n], sequence, each)
+		if done || err != nil {
+			return err
+		}
+	}
+}
+
+// answers walks the messages of one answer (struct nlmsghdr, man 7 netlink), and reports whether the last one was there.
+func answers(data []byte, sequence uint32, each func(data []byte) error) (done bool, err error) {
+	for len(data) > 0 {
+		if len(data) < unix.SizeofNlMsghdr {
+			return false, errors.New("half a message")
+		}
+		length := int(binary.NativeEndian.Uint32(data))
+		if length < unix.SizeofNlMsghdr || length > len(data) {
+			return false, fmt.Errorf("a message of %d bytes in %d", length, len(data))
+		}
+		kind, content := binary.NativeEndian.Uint16(data[4:]), data[unix.SizeofNlMsghdr:length]
+		if binary.NativeEndian.Uint32(data[8:]) == sequence {
+			switch kind {
+			case unix.NLMSG_DONE, unix.NLMSG_ERROR:
+				if len(content) >= 4 {
+					if errno := int32(binary.NativeEndian.Uint32(content)); errno < 0 {
+						return true, unix.Errno(-errno)
+					}
+				}
+				return true, nil
+			case unix.NLMSG_NOOP:
+			default:
+				if err := each(content); err != nil {
+					return false, err
+				}
+			}
+		}
+		data = data[min(len(data), (length+3)&^3):]
+	}
+	return false, nil
 }
 
 // dumpRequest is struct inet_diag_req_v2 and the filter as its attribute.
@@ -174,25 +237,26 @@ func decodeDiag(data []byte) (Conn, error) {
 	return conn, err
 }
 
-// silence finds tcpi_last_data_recv, in milliseconds; the kernel's counter wraps after 49 days.
+// silence finds tcpi_last_data_recv, in milliseconds; the kernel's counter wraps after 49 days. The attributes (struct nlattr)
+// are walked by hand: with thousands of connections a decoder for each is most of the work.
 func silence(attributes []byte) (time.Duration, bool, error) {
-	decoder, err := netlink.NewAttributeDecoder(attributes)
-	if err != nil {
-		return 0, false, err
-	}
 	const offset = int(unsafe.Offsetof(unix.TCPInfo{}.Last_data_recv))
-	var silent time.Duration
-	var known bool
-	for decoder.Next() {
-		if decoder.Type() != diagInfo {
-			continue
+	for len(attributes) > 0 {
+		if len(attributes) < unix.SizeofNlAttr {
+			return 0, false, errors.New("half an attribute")
 		}
-		info := decoder.Bytes() // longer or shorter than ours, as old as the kernel
-		if len(info) < offset+4 {
-			return 0, false, errors.New("tcp_info is too short")
+		length := int(binary.NativeEndian.Uint16(attributes))
+		if length < unix.SizeofNlAttr || length > len(attributes) {
+			return 0, false, fmt.Errorf("an attribute of %d bytes in %d", length, len(attributes))
 		}
-		silent = time.Duration(binary.NativeEndian.Uint32(info[offset:])) * time.Millisecond
-		known = true
+		if binary.NativeEndian.Uint16(attributes[2:])&^(unix.NLA_F_NESTED|unix.NLA_F_NET_BYTEORDER) == diagInfo {
+			info := attributes[unix.SizeofNlAttr:length] // longer or shorter than ours, as old as the kernel
+			if len(info) < offset+4 {
+				return 0, false, errors.New("tcp_info is too short")
+			}
+			return time.Duration(binary.NativeEndian.Uint32(info[offset:])) * time.Millisecond, true, nil
+		}
+		attributes = attributes[min(len(attributes), (length+3)&^3):]
 	}
-	return silent, known, decoder.Err()
+	return 0, false, nil
 }

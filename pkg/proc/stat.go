@@ -48,10 +48,10 @@ func parseStat(data []byte) (Stat, error) {
 	if open < 0 || last < open {
 		return Stat{}, errors.New("no program name in parentheses")
 	}
-	fields := bytes.Fields(data[last+1:])
 	const first, needed = 3, 22 // fields[0] is field 3 in the numbering of the manual page
-	if len(fields) < needed {
-		return Stat{}, fmt.Errorf("%d fields after the program name, at least %d expected", len(fields), needed)
+	var fields [needed][]byte
+	if n := split(data[last+1:], fields[:]); n < needed {
+		return Stat{}, fmt.Errorf("%d fields after the program name, at least %d expected", n, needed)
 	}
 	if len(fields[0]) != 1 {
 		return Stat{}, fmt.Errorf("state %q is not one letter", fields[0])
@@ -85,4 +85,22 @@ func parseStat(data []byte) (Stat, error) {
 		return Stat{}, failure
 	}
 	return stat, nil
+}
+
+// split cuts data at its blanks into fields, as many as there is room for, and returns how many there were.
+func split(data []byte, fields [][]byte) int {
+	n := 0
+	for n < len(fields) {
+		data = bytes.TrimLeft(data, " \t\r\n")
+		if len(data) == 0 {
+			break
+		}
+		end := bytes.IndexAny(data, " \t\r\n")
+		if end < 0 {
+			end = len(data)
+		}
+		fields[n], data = data[:end], data[end:]
+		n++
+	}
+	return n
 }

@@ -14,7 +14,9 @@ import (
 	"net/netip"
 	"os"
 	"os/exec"
+	"runtime"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/camwarden/camwarden/pkg/camsim"
@@ -68,6 +70,7 @@ func run(args []string) error {
 	if err := os.WriteFile(args[0], []byte(config.String()), 0o600); err != nil {
 		return err
 	}
+	runtime.LockOSThread() // the parent-death signal is that of the thread that started them
 	var children []*exec.Cmd
 	defer func() {
 		for _, child := range children {
@@ -106,6 +109,7 @@ func pids(children []*exec.Cmd) []int {
 func capture(url string) (*exec.Cmd, error) {
 	cmd := exec.Command("ffmpeg", "-nostdin", "-loglevel", "error", "-rtsp_transport", "tcp", "-i", url, "-frames:v", "1", "-f", "image2", "-c:v", "mjpeg", "pipe:1")
 	cmd.Stdout = io.Discard
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} // that nothing is left on a test's host; the real one had no such thing
 	if err := cmd.Start(); err != nil {
 		return nil, err
 	}
