@@ -54,14 +54,14 @@ func cameraTable(p *page, cameras []doctor.Camera) {
 		if p.screen {
 			slots = bar(p, c) + " " + slots
 		}
-		oldest, rtt, why := "", "", ""
+		oldest, rtt, why := "", "", c.Note
 		if c.OldestAgeMS > 0 {
 			oldest = span(c.OldestAgeMS)
 		}
 		if c.RTTMS != nil {
 			rtt = span(*c.RTTMS)
 		}
-		if c.Error != nil {
+		if c.Error != nil && why == "" {
 			why = errorText(c.Error)
 		}
 		rows = append(rows, []string{c.Camera, c.Address, slots, strconv.Itoa(c.Processes), oldest, rtt, paintState(p, c.State), why})

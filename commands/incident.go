@@ -79,11 +79,11 @@ func incidentReport(r doctor.Report) string {
 	line("## 4. Affected cameras")
 	line("")
 	table(line, []string{"Camera", "Address", "Connections", "Limit", "Processes", "State", "Why"}, len(r.Cameras), func(i int) []string {
-		c, limit, why := r.Cameras[i], fmt.Sprint(r.Cameras[i].Limit), ""
+		c, limit, why := r.Cameras[i], fmt.Sprint(r.Cameras[i].Limit), r.Cameras[i].Note
 		if c.LimitAssumed {
 			limit += " (assumed)"
 		}
-		if c.Error != nil {
+		if c.Error != nil && why == "" {
 			why = errorText(c.Error)
 		}
 		return []string{c.Camera, c.Address, fmt.Sprint(c.Connections), limit, fmt.Sprint(c.Processes), c.State, why}

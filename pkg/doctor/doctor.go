@@ -151,6 +151,7 @@ type Camera struct {
 	State        string       `json:"state"`
 	RTTMS        *int64       `json:"rtt_ms"`
 	Error        *fault.Error `json:"error"`
+	Note         string       `json:"note"` // what the state proves, and what not; empty: nothing to add
 
 	at netip.AddrPort
 }

@@ -162,7 +162,7 @@ func (e *examination) fill(c *Camera) {
 	for _, p := range e.survey.Facts.Probes {
 		if p.Address == c.at && (p.Camera == c.Camera || c.RTTMS == nil && c.Error == nil) {
 			c.RTTMS, c.Error = p.RTTMS, p.Error
-			c.State = stateOf(p)
+			c.State, c.Note = stateOf(p), noteOf(p)
 		}
 	}
 	switch {

@@ -40,6 +40,20 @@ func stateOf(p observe.Probe) string {
 	return "unknown"
 }
 
+// noteOf says what an answer proves. OPTIONS and DESCRIBE take no slot, so a camera can answer both and refuse to play.
+func noteOf(p observe.Probe) string {
+	switch {
+	case p.Error == nil && p.Known:
+		return "log-in and path are right; if it closes at PLAY (ffmpeg: a bare \"Operation not permitted\"), most likely no slot is free"
+	case p.Error == nil:
+		return "it answers"
+	case !p.Known && stateOf(p) == "ok":
+		return "it speaks RTSP; log-in and path are not known here"
+	default:
+		return ""
+	}
+}
+
 // findProbes tells what the cameras answered, and what that does not prove.
 func (e *examination) findProbes() {
 	for _, p := range e.survey.Facts.Probes {

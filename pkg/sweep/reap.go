@@ -75,6 +75,10 @@ type Reaping struct {
 	Verdict     Verdict         `json:"verdict"`
 }
 
+// endBound is how long KILL gets to show. It is longer than for one child of ours: hundreds that end together wait for each
+// other's processors, and a busy host gives them few.
+const endBound = 10 * time.Second
+
 // atOnce bounds how many processes are ended at the same time: each costs a file descriptor.
 const atOnce = 400
 
@@ -164,7 +168,7 @@ func (b Broom) endOne(ctx context.Context, d *Done) {
 	if grace <= 0 {
 		grace = defaultGrace
 	}
-	result, err := b.FS.Kill(ctx, d.id, grace, killBound)
+	result, err := b.FS.Kill(ctx, d.id, grace, endBound)
 	d.TookMS = result.Took.Milliseconds()
 	if result.Signal != 0 {
 		d.Signal = signalName(result.Signal)
@@ -180,7 +184,7 @@ func (b Broom) endOne(ctx context.Context, d *Done) {
 		d.Why += "; it belongs to another user, so ending it is not permitted: try as root"
 	case result.Outcome == proc.Stuck:
 		d.Action = Outlived
-		d.Why += fmt.Sprintf("; %s after KILL it is still there (%s)", killBound.Round(time.Second), stateText(result.State))
+		d.Why += fmt.Sprintf("; %s after KILL it is still there (%s)", endBound, stateText(result.State))
 	case result.Outcome == proc.NotSame:
 		d.Action = GoneAlready
 		d.Why += "; it ended by itself, its pid belongs to another process now, and nothing was sent"
