@@ -47,11 +47,24 @@ func (o *Observation) addProcess(table proc.FS, pid int, mark ledger.Mark) {
 	}
 	p := Process{ID: id, Stat: stat, Mark: mark, Owner: proc.Unknown}
 	if mark.Owner.PID > 0 {
-		owner := mark.Owner
-		owner.PIDNS = o.Self.PIDNS
-		p.Owner, _ = table.Look(owner)
+		p.Owner = o.ownerOf(table, pid, mark)
 	}
 	o.Processes = append(o.Processes, p)
+}
+
+// ownerOf looks for the camwarden that a mark names. Its pid is the one that it has where it runs: of a process in a
+// container that is a number of the container, and to find none of that number here proves nothing.
+func (o *Observation) ownerOf(table proc.FS, pid int, mark ledger.Mark) proc.Presence {
+	owner := mark.Owner
+	owner.PIDNS = o.Self.PIDNS
+	presence, _ := table.Look(owner)
+	if presence == proc.Running {
+		return presence
+	}
+	if depth, err := table.Depth(pid); err != nil || depth > 0 {
+		return proc.Unknown
+	}
+	return presence
 }
 
 // readLeases reads the ledger, and adds the children it names whose environment did not tell.

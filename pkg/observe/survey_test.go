@@ -14,6 +14,7 @@ import (
 	"testing"
 
 	"github.com/camwarden/camwarden/pkg/cmdline"
+	"github.com/camwarden/camwarden/pkg/ledger"
 	"github.com/camwarden/camwarden/pkg/observe"
 	"github.com/camwarden/camwarden/pkg/proc"
 )
@@ -157,6 +158,26 @@ func TestASurveyPutsTogetherWhatTheTablesSay(t *testing.T) {
 	}
 	if held := s.Held(13); len(held) != 1 || held[0].ReceiveQueue != 0x400 {
 		t.Errorf("%+v", held)
+	}
+}
+
+func TestTheCamwardenOfACaptureInAContainerIsNotCalledDead(t *testing.T) {
+	t.Parallel()
+	mark := ledger.Mark{
+		Lease: "01KE7Z3M8Q0000000000000000", Owner: proc.Identity{BootID: "0b0b", PID: 7000, Start: 1},
+		Address: netip.MustParseAddrPort("192.168.125.19:554"),
+	}
+	environ := "PATH=/bin\x00" + ledger.MarkVariable + "=" + mark.String() + "\x00"
+	files := base().
+		with(10, 7, "ffmpeg", "S", "ffmpeg -i rtsp://192.168.125.19/s -frames:v 1 out.jpg", "environ", environ).
+		with(11, 7, "ffmpeg", "S", "ffmpeg -i rtsp://192.168.125.19/s -frames:v 1 out.jpg", "environ", environ,
+			"status", "Name:\tffmpeg\nUid:\t0\t0\t0\t0\nNSpid:\t11\t8\n")
+	s := observe.LookWide(context.Background(), nil, files.at(t), ffmpeg())
+	if p := find(t, s, 10); p.Owner == nil || p.Owner.Presence != proc.Gone {
+		t.Errorf("here its camwarden is dead: %+v", p.Owner)
+	}
+	if p := find(t, s, 11); p.Owner == nil || p.Owner.Presence != proc.Unknown || !p.Container {
+		t.Errorf("in a container nobody knows: %+v", p.Owner)
 	}
 }
 

@@ -39,8 +39,7 @@ func (r *reader) detail(pid int) Detail {
 	}
 	if data, err = r.read(pid, "status"); err == nil {
 		d.UID, _ = parseUID(data)
-		// From the namespace of this /proc down to the process's own (man 5 proc_pid_status).
-		d.Depth = max(0, len(statusFields(data, "NSpid:"))-1)
+		d.Depth = depth(data)
 	}
 	d.FDs = r.sockets(pid, func(inode uint64) { d.Sockets = append(d.Sockets, inode) })
 	if data, err = r.read(pid, "wchan"); err == nil && string(data) != "0" {
@@ -48,6 +47,16 @@ func (r *reader) detail(pid int) Detail {
 	}
 	return d
 }
+
+// Depth returns how many pid namespaces below ours process pid lives in; 0: in ours. When it does not exist the error
+// matches fs.ErrNotExist.
+func (f FS) Depth(pid int) (int, error) {
+	status, err := f.read(pid, "status")
+	return depth(status), err
+}
+
+// depth counts the pids of a status: from the namespace of this /proc down to the process's own (man 5 proc_pid_status).
+func depth(status []byte) int { return max(0, len(statusFields(status, "NSpid:"))-1) }
 
 // Datagrams returns the inodes of the UDP sockets in the network namespace that process pid is in: those that a camera's
 // media may come by (/proc/PID/net/udp and udp6, open to every user).
