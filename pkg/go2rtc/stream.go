@@ -48,6 +48,17 @@ type Producer struct {
 // that is being made does not show.
 func (p Producer) Connected() bool { return p.ID != 0 || p.RemoteAddr != "" || p.Format != "" }
 
+// Leads is where it leads: the host as it is written, without brackets, and the port. What is no URL, and what go2rtc has
+// masked, leads nowhere that could be told.
+func (p Producer) Leads() (host string, port uint16, known bool) {
+	at := p.place()
+	if at == nil || at.host == "" {
+		return "", 0, false
+	}
+	n, err := strconv.ParseUint(at.port, 10, 16)
+	return at.host, uint16(n), err == nil
+}
+
 // place is where its pictures come from.
 func (p Producer) place() *place {
 	if p.at != nil {

@@ -2,8 +2,13 @@ package observe
 
 import (
 	"context"
+	"net/netip"
+	"slices"
+	"strings"
 
+	"github.com/camwarden/camwarden/pkg/cmdline"
 	"github.com/camwarden/camwarden/pkg/go2rtc"
+	"github.com/camwarden/camwarden/pkg/ledger"
 )
 
 // readServer asks the configured go2rtc for its version and its streams: two calls, which change nothing and dial nothing.
@@ -23,4 +28,29 @@ func (s *surveyor) readServer(ctx context.Context) {
 		s.Go2rtc.Streams = []go2rtc.Stream{}
 		s.Blind = append(s.Blind, Blind{Where: "go2rtc", Why: err.Error()})
 	}
+	s.Go2rtc.Streams = slices.DeleteFunc(s.Go2rtc.Streams, func(stream go2rtc.Stream) bool { return !s.concerns(stream) })
+}
+
+// concerns reports whether a stream is within the limits: by its lease, or by where one of its sources leads.
+func (s *surveyor) concerns(stream go2rtc.Stream) bool {
+	limits := s.terms.Limits
+	if limits.None() || slices.ContainsFunc(s.Leases, func(n Note) bool { return n.Kind == ledger.Stream && n.Name == stream.Name }) {
+		return true
+	}
+	return slices.ContainsFunc(stream.Producers, func(p go2rtc.Producer) bool {
+		first, _, _ := strings.Cut(p.RemoteAddr, " ")
+		if remote, err := netip.ParseAddrPort(first); err == nil && limits.Cover(remote) {
+			return true
+		}
+		host, port, known := p.Leads()
+		if !known {
+			return false
+		}
+		to := cmdline.Target{Host: host, Port: port}
+		if addr, err := netip.ParseAddr(host); err == nil {
+			to.Address = netip.AddrPortFrom(addr, port)
+		}
+		address := s.resolve(to).Address
+		return address.IsValid() && limits.Cover(address)
+	})
 }

@@ -3,7 +3,10 @@ package observe_test
 import (
 	"bytes"
 	"context"
+	"io"
 	"net"
+	"net/http"
+	"net/http/httptest"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -14,6 +17,7 @@ import (
 	"testing"
 
 	"github.com/camwarden/camwarden/pkg/cmdline"
+	"github.com/camwarden/camwarden/pkg/go2rtc"
 	"github.com/camwarden/camwarden/pkg/ledger"
 	"github.com/camwarden/camwarden/pkg/observe"
 	"github.com/camwarden/camwarden/pkg/proc"
@@ -214,6 +218,41 @@ func TestASurveyIsLimitedToWhatTheLimitsCover(t *testing.T) {
 	terms.Cameras = []observe.Camera{{ID: "yard", Host: "192.168.125.45", Port: 8080, Address: netip.MustParseAddrPort("192.168.125.45:8080")}}
 	if s := observe.LookWide(context.Background(), nil, fs, terms); s.CameraOf(find(t, s, 13)) != "yard" {
 		t.Errorf("with the inventory: %+v", find(t, s, 13))
+	}
+}
+
+func TestTheStreamsOfGo2rtcAreLimitedTooSoThatThoseOfOtherCamerasAreNotCalledStray(t *testing.T) {
+	t.Parallel()
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		answer := `{"version":"1.9.14"}`
+		if r.URL.Path == "/api/streams" {
+			answer = `{"camwarden-gate":{"producers":[{"url":"rtsp://***@192.168.125.19/s#backchannel=0#%"}]},
+				"camwarden-yard":{"producers":[{"url":"rtsp://192.168.125.45:8080/s"}]},"theirs":{"producers":[{"url":"rtsp://Gate.lan/s"}]},
+				"live":{"producers":[{"id":3,"url":"rtsp://x.lan/s","remote_addr":"192.168.125.19:554"}]},"exec":{"producers":[{"url":"exec:x"}]}}`
+		}
+		_, _ = io.WriteString(w, answer)
+	}))
+	t.Cleanup(server.Close)
+	client, err := go2rtc.New(go2rtc.Options{URL: server.URL, Run: "look", Version: "1", Lock: func(context.Context) (func(), error) { return func() {}, nil }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	terms := ffmpeg()
+	terms.Go2rtc, terms.Prefix = client, "camwarden-"
+	terms.Cameras = []observe.Camera{{ID: "gate", Host: "gate.lan", Port: 554, Address: netip.MustParseAddrPort("192.168.125.19:554")}}
+	fs := base().at(t)
+	for limit, want := range map[string]string{"192.168.125.19": "camwarden-gate live theirs", "192.168.125.45": "camwarden-yard", "10.0.0.1": "", "": "camwarden-gate camwarden-yard exec live theirs"} {
+		if terms.Limits = (observe.Limits{}); limit != "" {
+			terms.Limits.Addresses = []netip.AddrPort{netip.AddrPortFrom(netip.MustParseAddr(limit), 0)}
+		}
+		s := observe.LookWide(t.Context(), nil, fs, terms)
+		var names []string
+		for _, stream := range s.Go2rtc.Streams {
+			names = append(names, stream.Name)
+		}
+		if got := strings.Join(names, " "); got != want || s.Go2rtc.Why != "" {
+			t.Errorf("%q: %q, want %q; %s", limit, got, want, s.Go2rtc.Why)
+		}
 	}
 }
 
