@@ -184,9 +184,17 @@ func TestEveryFindingHasItsCase(t *testing.T) {
 		"a picture that nobody waits for": {
 			func(s *scene) {
 				note(ledger.Connection, ledger.DeadOwner, proc.Running)(s)
-				s.Leases[0].Run = "01RUN"
-				s.Go2rtc = server(go2rtc.Stream{Name: "x", Consumers: []go2rtc.Consumer{{ID: 1, Format: "keyframe", UserAgent: go2rtc.Agent("1", "01RUN")}}})
+				s.Leases[0].Run = "01DEAD"
+				s.Leases = append(s.Leases, observe.Note{ID: "L2", Kind: ledger.Stream, Run: "01RUN", Name: "x", Standing: ledger.Live})
+				s.Go2rtc = server(go2rtc.Stream{Name: "x", Consumers: []go2rtc.Consumer{{ID: 1, Format: "keyframe", UserAgent: go2rtc.Agent("1", "01DEAD")}}})
 			}, []string{"go2rtc-stuck-consumer"}, doctor.Warned, "camwarden streams flush x",
+		},
+		"a picture that nobody waits for, of a stream that is not ours": {
+			func(s *scene) {
+				note(ledger.Stream, ledger.DeadOwner, "")(s)
+				s.Leases[0].Run, s.Leases[0].Name, s.Leases[0].Borrowed = "01DEAD", "theirs", true
+				s.Go2rtc = server(go2rtc.Stream{Name: "theirs", Consumers: []go2rtc.Consumer{{ID: 1, Format: "keyframe", UserAgent: go2rtc.Agent("1", "01DEAD")}}})
+			}, []string{"go2rtc-stuck-consumer"}, doctor.Warned, "not ours to flush",
 		},
 		"a socket that go2rtc forgot": {
 			func(s *scene) {
@@ -206,8 +214,25 @@ func TestEveryFindingHasItsCase(t *testing.T) {
 			},
 			[]string{"stream-orphaned"}, doctor.Warned, "streams purge",
 		},
+		"a stream that is meant to stay": {
+			func(s *scene) {
+				note(ledger.Stream, ledger.DeadOwner, "")(s)
+				s.Leases[0].Stays = true
+				s.Go2rtc = server(go2rtc.Stream{Name: "camwarden-gate"})
+			}, []string{}, doctor.OK, "",
+		},
+		"a stream whose run is dead, and that somebody watches": {
+			func(s *scene) {
+				note(ledger.Stream, ledger.DeadOwner, "")(s)
+				s.Go2rtc = server(go2rtc.Stream{Name: "camwarden-gate", Consumers: []go2rtc.Consumer{{ID: 1, Format: "mse/fmp4"}}})
+			}, []string{}, doctor.OK, "",
+		},
 		"a stray stream": {
 			func(s *scene) { s.Go2rtc = server(go2rtc.Stream{Name: "camwarden-old"}) }, []string{"stream-stray"}, doctor.OK, "camwarden-old",
+		},
+		"a stray stream whose name would run away with the shell": {
+			func(s *scene) { s.Go2rtc = server(go2rtc.Stream{Name: "camwarden-x; rm -rf 'all"}) }, []string{"stream-stray"}, doctor.OK,
+			`purge 'camwarden-x; rm -rf '\''all' --force`,
 		},
 		"an orphaned lease":  {note(ledger.Process, ledger.DeadOwner, proc.Gone), []string{"lease-orphaned"}, doctor.Warned, "camwarden reap 192.168.125.19"},
 		"a wedged camwarden": {note(ledger.Process, ledger.WedgedOwner, proc.Gone), []string{"lease-wedged"}, doctor.Warned, "pid 42"},

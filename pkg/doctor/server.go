@@ -55,7 +55,7 @@ func (e *examination) runs() go2rtc.Runs {
 
 func (e *examination) leased(stream string) bool {
 	for _, n := range e.survey.Leases {
-		if n.Kind == ledger.Stream && n.Name == stream {
+		if n.Kind == ledger.Stream && n.Name == stream && !n.Borrowed {
 			return true
 		}
 	}
@@ -91,21 +91,25 @@ func (e *examination) findServer() {
 	for _, stream := range seen.Streams {
 		judged := go2rtc.Judge(stream, e.runs(), e.survey.TakenAt)
 		if n := len(judged.Stuck); n > 0 {
+			remedy := "camwarden streams flush " + word(stream.Name)
+			if !e.leased(stream.Name) {
+				remedy = "camwarden streams list    # this one is not ours to flush: the camera's next key frame ends it, or a restart of go2rtc"
+			}
 			e.find(Finding{
 				Code: "go2rtc-stuck-consumer", Severity: Warning, Subject: stream.Name,
 				Summary:  fmt.Sprintf("%s of it that nobody waits for: go2rtc holds the camera, or dials it again and again", count(n, "picture")),
-				Evidence: judged.Words(), Remedy: "camwarden streams flush " + stream.Name,
+				Evidence: judged.Words(), Remedy: remedy,
 			})
 		}
 		if e.prefixed(stream.Name) && !e.leased(stream.Name) {
 			e.find(Finding{
 				Code: "stream-stray", Severity: Info, Subject: stream.Name, Summary: "a stream with our prefix that is not in this ledger",
-				Evidence: "go2rtc lists it", Remedy: "camwarden streams purge " + stream.Name + " --force",
+				Evidence: "go2rtc lists it", Remedy: "camwarden streams purge " + word(stream.Name) + " --force",
 			})
 		}
 	}
 	for _, n := range e.survey.Leases {
-		if n.Kind == ledger.Stream && n.Standing == ledger.DeadOwner && listed(seen, n.Name) {
+		if n.Kind == ledger.Stream && n.Standing == ledger.DeadOwner && !n.Borrowed && !n.Stays && e.forgotten(n.Name) {
 			e.find(Finding{
 				Code: "stream-orphaned", Severity: Warning, Subject: n.Name, Summary: "a stream of ours whose run is over",
 				Evidence: fmt.Sprintf("run %s, camwarden pid %d is dead", n.Run, n.Owner), Remedy: "camwarden streams purge",
@@ -157,10 +161,12 @@ func (e *examination) findLeakedSockets(seen *observe.Server) {
 	}
 }
 
-func listed(seen *observe.Server, name string) bool {
-	for _, s := range seen.Streams {
+// forgotten reports whether go2rtc has the stream and nobody watches it: one that is watched is left alone on purpose, and a
+// later round removes it.
+func (e *examination) forgotten(name string) bool {
+	for _, s := range e.survey.Go2rtc.Streams {
 		if s.Name == name {
-			return true
+			return !go2rtc.Judge(s, e.runs(), e.survey.TakenAt).Watched()
 		}
 	}
 	return false

@@ -82,6 +82,14 @@ func zombies(n int) string {
 	return fmt.Sprintf("%d dead processes are", n)
 }
 
+// word is a text as one word of a shell: others choose the names of their streams, and remedies are pasted.
+func word(text string) string {
+	if text != "" && strings.Trim(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_./:=@%+,") == "" {
+		return text
+	}
+	return "'" + strings.ReplaceAll(text, "'", `'\''`) + "'"
+}
+
 // span is a time as a person says it.
 func span(ms int64) string {
 	d := time.Duration(ms) * time.Millisecond

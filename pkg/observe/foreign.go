@@ -15,6 +15,7 @@ import (
 	"github.com/camwarden/camwarden/pkg/cmdline"
 	"github.com/camwarden/camwarden/pkg/ledger"
 	"github.com/camwarden/camwarden/pkg/proc"
+	"github.com/camwarden/camwarden/pkg/streams"
 )
 
 // tick is the unit of CPU time in /proc (man 5 proc_pid_stat; USER_HZ is 100 wherever Go runs Linux).
@@ -96,6 +97,7 @@ func (s *surveyor) readTable(ctx context.Context, book *ledger.Ledger) {
 		s.Leases = append(s.Leases, Note{
 			ID: l.ID, Kind: l.Kind, Run: l.Run, Camera: l.Camera, Address: l.Address, Name: l.Name, Owner: l.Owner.PID,
 			Child: l.Lease.Child.PID, Standing: l.Standing, Presence: l.Presence, LateMS: (s.now - l.Deadline).Milliseconds(),
+			Stays: s.terms.Standing && l.Note == streams.Standing, Borrowed: l.Note == streams.Borrowed,
 		})
 	}
 }

@@ -22,6 +22,7 @@ type Terms struct {
 	Limits   Limits
 	Go2rtc   *go2rtc.Client  // asked for its streams, with its own bounds; nil: none is configured
 	Prefix   string          // of our streams in it
+	Standing bool            // its streams may be meant to stay between rounds
 	Keeper   *streams.Keeper // of our streams in it, for those who end what is left of them; nil: they are not asked for
 
 	Blind  []Blind // what could not be read before the survey began: the configuration, a host's address
@@ -162,8 +163,10 @@ type Note struct {
 	Owner    int            `json:"owner"`          // pid of the camwarden that wrote it
 	Child    int            `json:"child"`          // pid of the process it names; 0: none
 	Standing string         `json:"standing"`
-	Presence proc.Presence  `json:"presence"` // of the child
-	LateMS   int64          `json:"late_ms"`  // past its deadline; negative while it is before
+	Presence proc.Presence  `json:"presence"`           // of the child
+	LateMS   int64          `json:"late_ms"`            // past its deadline; negative while it is before
+	Stays    bool           `json:"stays,omitempty"`    // a stream that is meant to stay between rounds
+	Borrowed bool           `json:"borrowed,omitempty"` // a stream that is not ours, of which a run takes a picture
 }
 
 // Server is what was seen of the configured go2rtc.
