@@ -67,7 +67,7 @@ func option(arg string) (string, bool) {
 	if len(arg) < 2 || arg[0] != '-' || arg == "--" {
 		return "", false
 	}
-	return strings.TrimPrefix(strings.TrimPrefix(arg[1:], "-"), "/"), true // -/name reads its value from a file
+	return strings.TrimPrefix(arg[1:], "-"), true // "/name" reads its value from a file
 }
 
 func number(text string) bool {
@@ -84,7 +84,8 @@ func one(frames string) bool {
 // set takes in an option with its value.
 func (g *group) set(option, value string) {
 	name, specifier, _ := strings.Cut(option, ":")
-	video := specifier == "" || specifier == "v" || specifier == "V" || strings.HasPrefix(specifier, "v:") || strings.HasPrefix(specifier, "V:")
+	// A count for another than the first video stream does not end the first, and so is no count of the output.
+	video := slices.Contains([]string{"", "v", "V", "v:0", "V:0"}, specifier)
 	switch name {
 	case "f":
 		g.format = value
@@ -94,6 +95,8 @@ func (g *group) set(option, value string) {
 		if video {
 			g.frames = value
 		}
+	case "/vf", "/filter", "/filter_complex", "/lavfi":
+		g.waits = true // the filters stand in a file
 	case "vf", "filter", "filter_complex", "lavfi":
 		g.waits = g.waits || choosing().MatchString(value)
 	case "filter_script", "filter_complex_script", "ss", "sseof":
@@ -102,7 +105,7 @@ func (g *group) set(option, value string) {
 }
 
 // choosing finds the filters that let only some frames pass, or none for a while (man 1 ffmpeg-filters).
-var choosing = re(`(?:^|[\],;])\s*(?:select|thumbnail|fps|framestep|trim|mpdecimate|decimate|freezedetect|tile|tmix|minterpolate)(?:@\w+)?\s*(?:=|$|[,;\[])`)
+var choosing = re(`(?:^|[\],;])\s*(?:select|thumbnail|thumbnail_cuda|fps|framestep|trim|mpdecimate|decimate|freezedetect|tile|tmix|minterpolate|metadata|cue|reverse)(?:@\w+)?\s*(?:=|$|[,;\[])`)
 
 // input takes in what stands after -i.
 func (l *Line) input(url string, g group) {

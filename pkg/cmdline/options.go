@@ -16,7 +16,7 @@ func valueless() []string {
 	return []string{
 		"y", "n", "stdin", "hide_banner", "stats", "report", "re", "copyts", "start_at_zero", "shortest", "bitexact",
 		"an", "vn", "sn", "dn", "ignore_unknown", "copy_unknown", "recast_media", "benchmark", "benchmark_all", "dump", "hex",
-		"debug_ts", "psnr", "vstats", "qphist", "accurate_seek", "copyinkf", "autorotate", "autoscale", "fix_sub_duration",
+		"debug_ts", "psnr", "vstats", "qphist", "accurate_seek", "copyinkf", "autorotate", "autoscale", "fix_sub_duration", "fix_sub_duration_heartbeat",
 		"find_stream_info", "force_fps", "auto_conversion_filters", "xerror", "display_hflip", "display_vflip", "print_graphs",
 		"deinterlace", "intra", "sameq", "same_quant", "loop_input", "ilme", "ildct", "L", "version", "buildconf", "formats",
 		"muxers", "demuxers", "devices", "codecs", "decoders", "encoders", "bsfs", "protocols", "filters", "pix_fmts", "layouts",
