@@ -163,7 +163,6 @@ func (c *cli) survey(ctx context.Context, set settings, blind []observe.Blind, f
 	if keeper := set.keeperToLook(&terms, book); keeper != nil {
 		defer keeper.Close()
 		terms.Go2rtc, terms.Prefix = keeper.Client, set.config.Go2rtc.StreamPrefix
-		terms.Standing = set.config.Go2rtc.Lifecycle == "standing"
 	}
 	survey := observe.LookWide(signals.ctx, book, proc.Default(), terms)
 	survey.Facts = set.facts(book)

@@ -56,9 +56,9 @@ func (s settings) keeperToLook(terms *observe.Terms, book *ledger.Ledger) *strea
 	if s.config.Go2rtc == nil {
 		return nil
 	}
-	blind := func(err error) { terms.Blind = append(terms.Blind, observe.Blind{Where: "go2rtc", Why: err.Error()}) }
+	terms.Standing = s.config.Go2rtc.Lifecycle == "standing"
 	if _, err := s.config.Go2rtc.Password.Reveal(); err != nil {
-		blind(err)
+		terms.Blind = append(terms.Blind, observe.Blind{Where: "go2rtc", Why: err.Error()})
 		server := *s.config.Go2rtc
 		server.Password = camera.Secret{}
 		config := *s.config
@@ -68,13 +68,13 @@ func (s settings) keeperToLook(terms *observe.Terms, book *ledger.Ledger) *strea
 	var err error
 	if book == nil {
 		if book, err = s.openLedger(); err != nil {
-			blind(err)
+			terms.Server = err
 			return nil
 		}
 	}
 	keeper, err := s.keeper(book)
 	if err != nil {
-		blind(err)
+		terms.Server = err
 		return nil
 	}
 	return keeper

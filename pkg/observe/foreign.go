@@ -66,6 +66,11 @@ func LookWide(ctx context.Context, book *ledger.Ledger, fs proc.FS, terms Terms)
 	}
 	s.Ours.readSelf(fs)
 	s.readTable(ctx, book)
+	if terms.Server != nil { // that something of ours is left there is possible only where a lease says so
+		s.blind("go2rtc", terms.Server, slices.ContainsFunc(s.Leases, func(n Note) bool {
+			return n.Kind == ledger.Stream && n.Standing != ledger.Live && !n.Stays
+		}))
+	}
 	s.readCandidates(ctx)
 	s.readSockets(ctx)
 	s.Ours.lookAtStreams(ctx, fs, Scope{Streams: terms.Keeper})

@@ -27,6 +27,7 @@ type Terms struct {
 
 	Blind  []Blind // what could not be read before the survey began: the configuration, a host's address
 	Ledger error   // why the ledger could not be opened; nil when it was, or when there is none
+	Server error   // why the configured go2rtc cannot be asked; nil when it can, or when none is configured
 }
 
 // Camera is what a survey knows of a camera of the inventory.

@@ -2,6 +2,7 @@ package sweep_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -272,6 +273,30 @@ func TestWhatAReapCannotSeeIsNeverClean(t *testing.T) {
 	t.Parallel()
 	r := sweep.Broom{FS: proc.FS{Root: filepath.Join(t.TempDir(), "none")}}.Reap(context.Background(), observe.Terms{}, now(), false)
 	if r.Verdict != sweep.CouldNotVerify || len(r.Blind) == 0 {
+		t.Errorf("%+v", r)
+	}
+}
+
+func TestAStreamOfOursInAGo2rtcThatCannotBeAskedIsNeverClean(t *testing.T) {
+	t.Parallel()
+	terms := scope(t)
+	terms.Server = errors.New("the CA file is missing")
+	book := openLedger(t)
+	broom := sweep.Broom{Ledger: book, FS: proc.Default()}
+	if r := broom.Reap(bound(t), terms, now(), false); r.Verdict != sweep.Clean || len(r.Blind) != 1 {
+		t.Errorf("nothing of ours can be there: %+v", r)
+	}
+	held, err := book.Write(ledger.Lease{
+		Kind: ledger.Stream, Camera: "gate", Address: terms.Limits.Addresses[0], Deadline: proc.BootTime() + time.Minute,
+		Name: "camwarden-gate", Server: "http://127.0.0.1:1984",
+	})
+	if err == nil {
+		err = held.Update(func(l *ledger.Lease) { l.Owner, l.Run = deadOwner(t), "then" })
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r := broom.Reap(bound(t), terms, now(), false); r.Verdict != sweep.CouldNotVerify || len(leases(t, book)) != 1 {
 		t.Errorf("%+v", r)
 	}
 }
