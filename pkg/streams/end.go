@@ -217,7 +217,7 @@ func (e *ending) flush(ctx context.Context, hanging []string) (free []string) {
 	defer cancel()
 	sources := make([]go2rtc.Source, len(hanging)) // without a URL: they are removed, not restored
 	for i, name := range hanging {
-		sources[i] = go2rtc.Source{Name: name, Testing: func() { e.breakOff(of(e.leases, name)) }}
+		sources[i] = go2rtc.Source{Name: name, Testing: func() { e.breakOff(limited, of(e.leases, name)) }}
 	}
 	flushed, err := e.Client.Flush(limited, e.runs, sources...)
 	for i := range e.results {
@@ -239,8 +239,9 @@ func (e *ending) flush(ctx context.Context, hanging []string) (free []string) {
 
 // breakOff ends go2rtc's connection to the camera of a stream that shows the test picture, so that go2rtc dials anew at
 // once and not when the camera has been silent for 5 s, or never while it goes on sending. Only root may, and only where
-// go2rtc has no other connection to that address, which might be somebody's: without it the flush takes its time.
-func (k *Keeper) breakOff(leases []ledger.Lease) {
+// go2rtc has no other connection to that address, which might be somebody's: without it the flush takes its time. The one
+// connection that is there may be somebody's too, while go2rtc waits before it dials for ours again; its list tells.
+func (k *Keeper) breakOff(ctx context.Context, leases []ledger.Lease) {
 	relay := k.Relay()
 	if len(leases) == 0 || relay == nil || relay.ID.PID == 0 {
 		return
@@ -253,9 +254,29 @@ func (k *Keeper) breakOff(leases []ledger.Lease) {
 	conns := slices.DeleteFunc(sockets.Conns, func(c proc.Conn) bool { return c.Remote != address || c.State != proc.Established })
 	conns, _ = k.fs.Own(conns, func(s proc.Stat) bool { return s.PID == relay.ID.PID })
 	conns = slices.DeleteFunc(conns, func(c proc.Conn) bool { return c.PID != relay.ID.PID })
-	if len(conns) == 1 {
+	if len(conns) != 1 {
+		return
+	}
+	if list, err := k.Client.List(ctx); err == nil && nobodyElse(list, leases[0].Name, address) {
 		_ = k.fs.Disconnect(conns[0])
 	}
+}
+
+// nobodyElse reports whether no other stream than the named one is connected to an address, as far as go2rtc tells.
+func nobodyElse(list []go2rtc.Stream, name string, address netip.AddrPort) bool {
+	for _, s := range list {
+		if s.Name == name {
+			continue
+		}
+		for _, p := range s.Producers {
+			first, _, _ := strings.Cut(p.RemoteAddr, " ")
+			remote, err := netip.ParseAddrPort(first)
+			if p.Connected() && (err != nil || netip.AddrPortFrom(remote.Addr().Unmap().WithZone(""), remote.Port()) == address) {
+				return false
+			}
+		}
+	}
+	return true
 }
 
 // Accuse makes sure that the ledger names this run as the one whose picture hangs on a stream. The lease of a stream that

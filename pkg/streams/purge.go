@@ -181,7 +181,7 @@ func (k *Keeper) Free(ctx context.Context, cameras []camera.Camera, name string,
 		return report, false, err
 	}
 	source := k.source(wish)
-	source.Testing = func() { k.breakOff(s.Leases) }
+	source.Testing = func() { k.breakOff(ctx, s.Leases) }
 	flushed, err := k.Client.Flush(ctx, view.Runs, source)
 	if err != nil {
 		return k.report(Summary{}), false, err
