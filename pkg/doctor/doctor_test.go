@@ -254,10 +254,18 @@ func TestEveryFindingHasItsCase(t *testing.T) {
 			s.Blind = []observe.Blind{{Where: "ledger", Why: "torn"}}
 			s.process(gate, cmdline.OneFrame, time.Hour)
 		}, []string{"process-overdue", "blind-ledger"}, doctor.InDanger, ""},
-		"unreachable":      {probe(fault.Unreachable, fault.Connect), []string{"camera-unreachable"}, doctor.Warned, "ping"},
-		"a dropped SYN":    {probe(fault.Timeout, fault.Connect), []string{"camera-unreachable"}, doctor.Warned, "ping"},
-		"refused":          {probe(fault.Refused, fault.Connect), []string{"camera-refused"}, doctor.Warned, "RTSP switched on"},
-		"mute":             {probe(fault.Timeout, fault.Describe), []string{"camera-mute"}, doctor.Warned, "does not answer"},
+		"unreachable":           {probe(fault.Unreachable, fault.Connect), []string{"camera-unreachable"}, doctor.Warned, "ping"},
+		"a dropped SYN":         {probe(fault.Timeout, fault.Connect), []string{"camera-unreachable"}, doctor.Warned, "ping"},
+		"refused":               {probe(fault.Refused, fault.Connect), []string{"camera-refused"}, doctor.Warned, "RTSP switched on"},
+		"mute":                  {probe(fault.Timeout, fault.Describe), []string{"camera-mute"}, doctor.Warned, "does not answer"},
+		"full, says the camera": {probe(fault.Exhausted, fault.Describe), []string{"camera-exhausted"}, doctor.InDanger, "other hosts"},
+		"full, and not dialled": {func(s *scene) {
+			probe(fault.Exhausted, "")(s)
+			s.Facts.Probes[0].RTTMS = nil
+			for range 2 {
+				s.process(gate, cmdline.Streaming, time.Hour, heard)
+			}
+		}, []string{"camera-exhausted"}, doctor.InDanger, "ss -tnp dst 192.168.125.19:554"},
 		"a log-in refused": {probe(fault.Auth, fault.Describe), []string{"camera-auth"}, doctor.Warned, "no proof of a wrong password"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -2,6 +2,8 @@ package doctor
 
 import (
 	"fmt"
+	"net/netip"
+	"slices"
 
 	"github.com/camwarden/camwarden/pkg/fault"
 	"github.com/camwarden/camwarden/pkg/observe"
@@ -72,16 +74,39 @@ func (e *examination) findProbes() {
 			f.Remedy = fmt.Sprintf("nc -zv %s %d    # is RTSP switched on, and is this its port?", p.Address.Addr(), p.Address.Port())
 		case "mute":
 			f.Evidence += "; it accepts connections and does not answer, which a hung camera does, and one without a free slot"
-			f.Remedy = "restart the camera; until then: camwarden doctor" + argument(p.Address)
+			f.Remedy = "camwarden doctor" + argument(p.Address) + " --probe    # after restarting the camera"
 		case "auth":
 			f.Evidence += "; this is no proof of a wrong password: a Tapo answers 401 as well while it is locked after wrong log-ins, " +
 				"and when its camera account was not made in the app"
-			f.Remedy = "camwarden config check; then log in with the camera's app, and wait before the next try"
+			f.Remedy = "camwarden config check    # then log in with the camera's app, and wait before the next try"
+		case "exhausted":
+			if p.RTTMS == nil || e.found(f.Code, p.Address) {
+				continue // it was not dialled, and it is said already why
+			}
+			f.Severity = Critical
+			f.Evidence += fmt.Sprintf("; this host has %s to it, so it counts those of other hosts, or sessions that it has not forgotten", count(e.open(p.Address), "connection"))
+			f.Remedy = fmt.Sprintf("ss -tnp dst %s    # those of this host; the others: recorders, apps and other servers that watch it", p.Address)
 		default:
 			continue
 		}
 		e.find(f)
 	}
+}
+
+// found reports whether there is such a finding about a camera.
+func (e *examination) found(code string, at netip.AddrPort) bool {
+	return slices.ContainsFunc(e.report.Findings, func(f Finding) bool { return f.Code == code && f.at == at })
+}
+
+// open counts the connections of this host that a camera counts.
+func (e *examination) open(at netip.AddrPort) int {
+	n := 0
+	for _, c := range e.survey.Connections {
+		if c.Remote == at && c.Takes() {
+			n++
+		}
+	}
+	return n
 }
 
 func trip(p observe.Probe) string {
