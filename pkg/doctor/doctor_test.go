@@ -3,6 +3,7 @@ package doctor_test
 import (
 	"fmt"
 	"net/netip"
+	"os/exec"
 	"reflect"
 	"slices"
 	"strings"
@@ -246,6 +247,13 @@ func TestEveryFindingHasItsCase(t *testing.T) {
 		"a password that all can read": {
 			func(s *scene) { s.process(gate, cmdline.Streaming, time.Hour, heard, secret) }, []string{"password-in-arguments"}, doctor.Warned, "1 process shows",
 		},
+		"an old ffmpeg with a blank in its path": {func(s *scene) { s.Facts.Tool = &observe.Tool{Path: "/opt/my tools/ffmpeg", Old: true} }, []string{"ffmpeg-old"}, doctor.Warned, "'/opt/my tools/ffmpeg' -version"},
+		"a go2rtc at a socket that does not answer": {
+			func(s *scene) {
+				s.Go2rtc = server()
+				s.Go2rtc.URL, s.Go2rtc.Why = "unix:///run/go2rtc.sock", "no such file"
+			}, []string{"go2rtc-unreachable"}, doctor.Warned, "camwarden streams list",
+		},
 		"an old ffmpeg":    {func(s *scene) { s.Facts.Tool = &observe.Tool{Path: "/usr/bin/ffmpeg", Old: true} }, []string{"ffmpeg-old"}, doctor.Warned, "version 5"},
 		"a wrapped ffmpeg": {func(s *scene) { s.Facts.Tool = &observe.Tool{Path: "/x/ffmpeg", Wrapped: true, Caps: true} }, []string{"ffmpeg-wrapped"}, doctor.Warned, "is a script, and carries"},
 		"readable secrets": {func(s *scene) { s.Facts.Secrets = []string{"/etc/x: others can read it"} }, []string{"secrets-readable"}, doctor.Warned, "chmod 600"},
@@ -287,9 +295,21 @@ func TestEveryFindingHasItsCase(t *testing.T) {
 				if f.Subject == "" || f.Summary == "" || f.Evidence == "" || f.Remedy == "" {
 					t.Errorf("a finding with a gap: %+v", f)
 				}
+				if !pasteable(t, f.Remedy) {
+					t.Errorf("%s: a shell does not do what this says: %s", f.Code, f.Remedy)
+				}
 			}
 		})
 	}
+}
+
+// pasteable reports whether a shell reads a remedy as commands that exist.
+func pasteable(t *testing.T, remedy string) bool {
+	t.Helper()
+	command, _, _ := strings.Cut(remedy, "    #")
+	first, _, _ := strings.Cut(command, " ")
+	known := slices.Contains([]string{"camwarden", "sudo", "ss", "ps", "ping", "nc", "curl"}, first) || strings.HasPrefix(strings.Trim(first, "'"), "/")
+	return known && exec.CommandContext(t.Context(), "sh", "-n", "-c", remedy).Run() == nil
 }
 
 func TestACauseSilencesItsConsequences(t *testing.T) {

@@ -192,7 +192,7 @@ func (e *examination) findSlots() {
 			e.find(Finding{
 				Code: "camera-cooling", Severity: Info, Subject: c.Address, at: c.at,
 				Summary:  fmt.Sprintf("%s may still count %s that ended without a word", name, count(n, "session")),
-				Evidence: fmt.Sprintf("%s of this ledger", count(n, "cooling lease")), Remedy: "wait, or lower session_timeout of this camera if it forgets sooner",
+				Evidence: fmt.Sprintf("%s of this ledger", count(n, "cooling lease")), Remedy: "camwarden doctor" + argument(c.at) + "    # in a minute; if it forgets sooner, lower session_timeout of this camera",
 			})
 		}
 		e.findHidden(c)

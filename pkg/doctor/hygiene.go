@@ -31,7 +31,7 @@ func (e *examination) findHygiene() {
 	for _, secret := range e.survey.Facts.Secrets {
 		e.find(Finding{
 			Code: "secrets-readable", Severity: Warning, Subject: e.host(), Summary: secret,
-			Evidence: "found by reading file modes, not secrets", Remedy: "chmod 600 on the file it names; then: camwarden config check",
+			Evidence: "found by reading file modes, not secrets", Remedy: "camwarden config check    # and chmod 600 the file that it names",
 		})
 	}
 	tool := e.survey.Facts.Tool
@@ -42,7 +42,7 @@ func (e *examination) findHygiene() {
 		e.find(Finding{
 			Code: "ffmpeg-old", Severity: Warning, Subject: tool.Path,
 			Summary:  "this ffmpeg is of version 4 or before: it takes URLs, and their passwords, by its argument list only",
-			Evidence: "the libavformat that it is linked with", Remedy: tool.Path + " -version    # then install version 5 or later",
+			Evidence: "the libavformat that it is linked with", Remedy: word(tool.Path) + " -version    # then install version 5 or later",
 		})
 	}
 	var why []string
@@ -58,7 +58,7 @@ func (e *examination) findHygiene() {
 		e.find(Finding{
 			Code: "ffmpeg-wrapped", Severity: Warning, Subject: tool.Path,
 			Summary:  "this ffmpeg, or what it starts, may outlive a SIGKILL of camwarden until the next run finds it",
-			Evidence: "it " + strings.Join(why, ", and "), Remedy: "point ffmpeg.path at the real program: camwarden config show | grep -A1 ffmpeg",
+			Evidence: "it " + strings.Join(why, ", and "), Remedy: "camwarden config show | grep -A1 ffmpeg    # then point ffmpeg.path at the real program",
 		})
 	}
 }

@@ -40,7 +40,7 @@ func (e *examination) findLeases() {
 			Code: "ledger-split", Severity: Warning, Subject: fmt.Sprintf("camwarden (pid %d)", d.Owner.PID),
 			Summary:  "another camwarden runs here with another ledger: the two do not see each other's leases, only each other's sockets",
 			Evidence: fmt.Sprintf("pid %d carries its mark, and no lease of this ledger", d.ID.PID),
-			Remedy:   "give both the same state_dir: camwarden config show | grep state_dir",
+			Remedy:   "camwarden config show | grep state_dir    # then give both the same state_dir",
 		})
 	}
 }

@@ -82,9 +82,13 @@ func (e *examination) findServer() {
 		return
 	}
 	if seen.Why != "" {
+		remedy := "camwarden streams list" // which reaches sockets too
+		if strings.HasPrefix(seen.URL, "http://") || strings.HasPrefix(seen.URL, "https://") {
+			remedy = "curl -sS " + word(seen.URL+"/api")
+		}
 		e.find(Finding{
 			Code: "go2rtc-unreachable", Severity: Warning, Subject: seen.URL, Summary: "the configured go2rtc does not answer",
-			Evidence: seen.Why, Remedy: "curl -sS " + seen.URL + "/api",
+			Evidence: seen.Why, Remedy: remedy,
 		})
 		return
 	}
@@ -122,7 +126,7 @@ func (e *examination) findServer() {
 			Code: "go2rtc-bypassed", Severity: Info, Subject: seen.URL,
 			Summary:  fmt.Sprintf("go2rtc is there, and all %s of the last round were taken by ffmpeg or directly", count(s.FFmpeg+s.RTSP, "still")),
 			Evidence: fmt.Sprintf("by go2rtc %d, by rtsp %d, by ffmpeg %d", s.Go2rtc, s.RTSP, s.FFmpeg),
-			Remedy:   "put go2rtc first in sources: camwarden config show | grep sources",
+			Remedy:   "camwarden config show | grep sources    # then put go2rtc first in it",
 		})
 	}
 }
