@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"net/netip"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 
@@ -55,8 +56,21 @@ func (s settings) terms(args []string, blind []observe.Blind) (observe.Terms, er
 			}
 		}
 		t.Cameras = kept
+		t.Blind = slices.DeleteFunc(t.Blind, func(b observe.Blind) bool {
+			id, ofCamera := strings.CutPrefix(b.Where, "camera ")
+			return ofCamera && len(limits.Prefixes) == 0 && !s.listed(id, args)
+		})
 	}
 	return t, nil
+}
+
+// listed reports whether a camera is in one of the named subnets by its id. Any other one whose address is not known may be
+// within a prefix, and is nobody's concern where only cameras are named.
+func (s settings) listed(id string, args []string) bool {
+	return slices.ContainsFunc(args, func(arg string) bool {
+		subnet, ok := s.subnet(arg)
+		return ok && slices.Contains(subnet.Cameras, id)
+	})
 }
 
 // addresses resolves the hosts of the inventory, all at once: together they take as long as the slowest, and that is bounded.
