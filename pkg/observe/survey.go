@@ -77,8 +77,9 @@ type Survey struct {
 	Blind       []Blind      `json:"blind"`
 	Table       int          `json:"table"` // processes in the table that was read
 	Method      string       `json:"method"`
-	Unsighted   bool         `json:"unsighted"`              // what matters for a verdict could not be read
-	HidesOthers bool         `json:"hides_others,omitempty"` // the processes of other users are kept from us (hidepid)
+	Unsighted   bool         `json:"unsighted"`                // what matters for a verdict could not be read
+	HidesOthers bool         `json:"hides_others,omitempty"`   // the processes of other users are kept from us (hidepid)
+	HidesSince  int64        `json:"hides_since_ms,omitempty"` // age of the oldest capture of one frame that does not say where it reads from, its sockets closed to us
 
 	Ours Observation `json:"-"` // the same reading of what is ours, for those who clear it; not saved
 }
@@ -106,6 +107,7 @@ type Suspect struct {
 	Secret  bool          `json:"secret,omitempty"` // its argument list held one
 	Shape   cmdline.Shape `json:"shape"`
 	Chooses bool          `json:"chooses,omitempty"` // a filter makes it choose its one frame
+	Unseen  bool          `json:"unseen,omitempty"`  // an input does not say where it leads, and its sockets are closed to us
 	Go2rtc  bool          `json:"go2rtc,omitempty"`  // go2rtc started it, or is an ancestor
 	Targets []Target      `json:"targets"`           // the cameras it has to do with
 
@@ -232,8 +234,8 @@ func (s Survey) CameraOf(p Suspect) string {
 	return p.Target()
 }
 
-// Hides reports whether the kernel keeps processes from us, and one of them holds a camera: then there is somebody that
-// nothing can be said of.
-func (s Survey) Hides() bool {
-	return s.HidesOthers && slices.ContainsFunc(s.Connections, Connection.HiddenOwner)
+// Hides reports whether the kernel keeps processes from us, or where a capture of at least that age reads from, and
+// somebody unseen holds a camera: then there is somebody that nothing can be said of.
+func (s Survey) Hides(age time.Duration) bool {
+	return (s.HidesOthers || s.HidesSince > 0 && s.HidesSince >= age.Milliseconds()) && slices.ContainsFunc(s.Connections, Connection.HiddenOwner)
 }

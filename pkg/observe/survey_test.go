@@ -15,6 +15,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/camwarden/camwarden/pkg/cmdline"
 	"github.com/camwarden/camwarden/pkg/go2rtc"
@@ -182,6 +183,22 @@ func TestTheCamwardenOfACaptureInAContainerIsNotCalledDead(t *testing.T) {
 	}
 	if p := find(t, s, 11); p.Owner == nil || p.Owner.Presence != proc.Unknown || !p.Container {
 		t.Errorf("in a container nobody knows: %+v", p.Owner)
+	}
+}
+
+func TestWhoMayHoldACameraByAnInputThatIsClosedToUsIsNotCalledNobody(t *testing.T) {
+	t.Parallel()
+	for line, want := range map[string]bool{"ffmpeg -f concat -i pipe:0 -frames:v 1 -": true, "ffmpeg -f concat -i pipe:0 -c copy rec.mkv": false, "ffmpeg -i in.mp4 out.mkv": false} {
+		files := base().with(10, 7, "ffmpeg", "S", line)
+		delete(files, "10/fd/0") // what another user's process has open
+		files["net/tcp"] = tcp(cam19 + " 100 0 01")
+		for _, limit := range []string{"192.168.125.19/32", "0.0.0.0/0"} {
+			terms := ffmpeg()
+			terms.Limits.Prefixes = []netip.Prefix{netip.MustParsePrefix(limit)}
+			if s := observe.LookWide(context.Background(), nil, files.at(t), terms); s.Hides(time.Second) != want || s.Hides(1<<62) {
+				t.Errorf("%s within %s: hides one of %d ms", line, limit, s.HidesSince)
+			}
+		}
 	}
 }
 
@@ -361,6 +378,6 @@ func FuzzLoad(f *testing.F) {
 			s.CameraOf(p)
 			s.Held(p.ID.PID)
 		}
-		s.Hides()
+		s.Hides(0)
 	})
 }

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/camwarden/camwarden/pkg/cmdline"
 	"github.com/camwarden/camwarden/pkg/proc"
 )
 
@@ -42,6 +43,10 @@ func (s *surveyor) suspect(pid int, d proc.Detail) (Suspect, bool) {
 		suspect.meets(c.Remote, line.Hidden || len(line.Cameras) == 0)
 	}
 	suspect.Shape = line.Shape(connected)
+	suspect.Unseen = line.Hidden && d.FDs < 0 && !stat.Dead()
+	if suspect.Unseen && suspect.Configured && line.Shape(true) == cmdline.OneFrame {
+		s.HidesSince = max(s.HidesSince, suspect.AgeMS)
+	}
 	ours := s.mark(&suspect)
 	return suspect, ours || connected || s.within(suspect)
 }

@@ -66,6 +66,8 @@ func (r Rules) decide(s observe.Survey, p observe.Suspect, outages []Outage) (Ru
 		return "", fmt.Sprintf("%s is none of the programs that are looked at", p.Name)
 	case p.Disguised:
 		return "", fmt.Sprintf("it is only named %s: the program it runs is %s", p.Name, p.Program)
+	case p.Shape == cmdline.NoCamera && p.Unseen:
+		return "", "an input of it does not say where it leads, and its sockets are closed to this user: whether it has a camera only root can see"
 	case p.Shape == cmdline.NoCamera:
 		return "", "it has no camera"
 	case p.Container && !r.Containers:

@@ -96,6 +96,9 @@ func TestEveryInnocentNeighbourIsKeptAndTheReasonIsSaid(t *testing.T) {
 		"a transcode of a file": {
 			cmdline.NoCamera, 0, func(p *observe.Suspect, c *observe.Connection) { p.Targets, c.State = nil, "" }, withSilent(fiveMinutes), "no camera",
 		},
+		"one of another user that hides where it reads from": {
+			cmdline.NoCamera, 0, func(p *observe.Suspect, c *observe.Connection) { p.Targets, p.Unseen, c.State = nil, true, "" }, fiveMinutes, "only root can see",
+		},
 		"one whose command line says nothing": {cmdline.Unknown, time.Hour, nil, withSilent(fiveMinutes), "does not say"},
 		"a child of go2rtc": {
 			cmdline.OneFrame, time.Hour, func(p *observe.Suspect, _ *observe.Connection) { p.Go2rtc = true }, withSilent(withContainers(fiveMinutes)), "go2rtc",

@@ -216,7 +216,7 @@ func (b Broom) strikeOff(r *Remnant, reaping *Reaping) {
 // sum counts, and reads the verdict from what was seen.
 func (r *Reaping) sum(last observe.Survey) {
 	r.Verdict = Clean
-	if last.Unsighted || last.Hides() {
+	if last.Unsighted || last.Hides(time.Duration(r.OlderThanMS)*time.Millisecond) {
 		r.Verdict = CouldNotVerify
 	}
 	for _, d := range r.Outcomes {
