@@ -46,7 +46,7 @@ func decodeList(body []byte, secrets *redact.Redactor) ([]Stream, error) {
 func decodeStream(name string, raw json.RawMessage, secrets *redact.Redactor) Stream {
 	// By looks alone: a camera whose password is "gate" must not hide the stream of that name, but one named by its URL is.
 	const longest = 4 << 10 // go2rtc takes names of any length, and redacting takes its time
-	s := Stream{Name: redact.String(name[:min(len(name), longest)])}
+	s := Stream{Name: calm(redact.String(name[:min(len(name), longest)]))}
 	s.Masked = s.Name != name || strings.Contains(name, redact.Mask)
 	var parts map[string]json.RawMessage
 	if json.Unmarshal(raw, &parts) != nil || parts == nil {
@@ -128,16 +128,21 @@ func (f fields) shown(text string) string {
 	} else {
 		text = f.secrets.String(text)
 	}
-	text = strings.Map(func(r rune) rune {
+	text = calm(text)
+	if len(text) > longest {
+		text = strings.ToValidUTF8(text[:longest], "") + "..."
+	}
+	return text
+}
+
+// calm keeps a text that others choose from speaking to the terminal. A stream that is named so is masked.
+func calm(text string) string {
+	return strings.Map(func(r rune) rune {
 		if r < ' ' || r >= 0x7f && r < 0xa0 || r == '\u2028' || r == '\u2029' {
 			return '?'
 		}
 		return r
 	}, text)
-	if len(text) > longest {
-		text = strings.ToValidUTF8(text[:longest], "") + "..."
-	}
-	return text
 }
 
 func (f fields) number(name string) int64 {

@@ -345,3 +345,13 @@ func FuzzStreams(f *testing.F) {
 		_ = go2rtc.Watched(list, go2rtc.Target{Scheme: "rtsp", Host: "a", Port: 554, Path: "/"}, go2rtc.Runs{}, time.Now())
 	})
 }
+
+func TestTheNameOfAStreamDoesNotSpeakToTheTerminal(t *testing.T) {
+	t.Parallel()
+	s := newServer(t)
+	s.instead = says("application/json", `{"front\u001b[2J\u0007\ndoor":{"producers":[]},"門":{"producers":[]}}`)
+	list, err := s.client().List(t.Context())
+	if err != nil || len(list) != 2 || list[0].Name != "front?[2J??door" || !list[0].Masked || list[1].Name != "門" || list[1].Masked {
+		t.Errorf("%+v, %v", list, err)
+	}
+}
