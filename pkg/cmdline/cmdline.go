@@ -50,6 +50,7 @@ type Line struct {
 	Program string   // the name it was called by, without its folder
 	Cameras []Target // its inputs that are RTSP URLs, in order, each once
 	Pushes  []Target // its outputs that are on the network
+	Named   []uint16 // the ports of those outputs that are RTSP URLs with a name for a host
 	Hidden  bool     // an input does not say where it leads (standard input, a list, another protocol): its sockets tell
 	Single  bool     // every output has an explicit frame count of 1, and there is an output
 	Waits   bool     // a filter or a start time makes it choose its frame, so that one picture may take long

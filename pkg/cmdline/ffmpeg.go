@@ -138,6 +138,9 @@ func (l *Line) output(url string) {
 	if at := authority().FindStringIndex(url); at != nil {
 		if target, ok := targetOf(url[at[0]:]); ok {
 			l.Pushes = append(l.Pushes, target)
+			if !target.Address.IsValid() && rtspURL().MatchString(url) {
+				l.Named = append(l.Named, target.Port)
+			}
 			loopback := target.Address.IsValid() && target.Address.Addr().IsLoopback()
 			l.Go2rtc = l.Go2rtc || loopback && ownName().MatchString(url)
 		}

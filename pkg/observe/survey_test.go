@@ -202,6 +202,22 @@ func TestWhoMayHoldACameraByAnInputThatIsClosedToUsIsNotCalledNobody(t *testing.
 	}
 }
 
+func TestAServerThatIsGivenAStreamIsNoSilentCamera(t *testing.T) {
+	t.Parallel()
+	for line, want := range map[string]cmdline.Shape{
+		"ffmpeg -i http://10.0.0.1/mjpg -c copy -f rtsp rtsp://media.lan/gate":   cmdline.NoCamera,
+		"ffmpeg -i http://10.0.0.1/mjpg -c copy -f rtsp rtsp://192.168.125.19/x": cmdline.NoCamera,
+		"ffmpeg -i rtsp://gate.lan/s -c copy -f rtsp rtsp://media.lan/gate":      cmdline.Streaming,
+		"ffmpeg -i - -frames:v 1 http://upload.lan/now.jpg":                      cmdline.OneFrame,
+	} {
+		files := base().with(10, 7, "ffmpeg", "S", line, "fd/3", "-> socket:[100]")
+		files["net/tcp"] = tcp(cam19 + " 100 0 01")
+		if p := find(t, observe.LookWide(context.Background(), nil, files.at(t), ffmpeg()), 10); p.Shape != want {
+			t.Errorf("%s\n is %s, want %s", line, p.Shape, want)
+		}
+	}
+}
+
 func TestASurveyIsLimitedToWhatTheLimitsCover(t *testing.T) {
 	t.Parallel()
 	files := base().

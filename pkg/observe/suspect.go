@@ -102,7 +102,9 @@ func (s *surveyor) pushes(pid int, remote netip.AddrPort) bool {
 			return true
 		}
 	}
-	return false
+	// An output that is a name may lead anywhere, and a server that is given a stream says nothing: no camera is silent there.
+	return slices.Contains(line.Named, remote.Port()) &&
+		!slices.ContainsFunc(line.Cameras, func(t cmdline.Target) bool { return t.Port == remote.Port() })
 }
 
 // within reports whether a process without a connection is within the limits: one of its targets is, or there are none.
