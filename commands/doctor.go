@@ -170,7 +170,7 @@ func (c *cli) survey(ctx context.Context, set settings, blind []observe.Blind, f
 		set.probe(signals.ctx, &survey, args)
 	}
 	if s := signals.signal(); s != nil {
-		return survey, endedBy(s, errors.New("the look was not finished"))
+		return survey, cutShort{fault.New(fault.Cancelled, "", "ended by %s before the look was finished", signalName(s)), CameraFailed}
 	}
 	return survey, nil
 }

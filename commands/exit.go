@@ -45,7 +45,7 @@ func exitTable() []exitRow {
 		{code: "0", meaning: "done; every stream that is left is to be kept", commands: streams, detail: true},
 		{code: "0", meaning: "looked, and no finding reaches --fail-on", commands: []string{"doctor"}, detail: true},
 		{code: "1", meaning: "done, but a camera failed or was skipped, or the report could not be written", commands: dialling},
-		{code: "1", meaning: "a finding of doctor reaches --fail-on (critical), or the report could not be written", commands: []string{"doctor"}},
+		{code: "1", meaning: "a finding of doctor reaches --fail-on (critical), it was interrupted, or the report could not be written", commands: []string{"doctor"}},
 		{code: "1", meaning: "go2rtc did not answer, a stream could not be added, a named one was kept, or the report could not be written", commands: streams, detail: true},
 		{code: "1", meaning: "done, but the report could not be written", commands: slices.Concat(others, []string{"reap"}), detail: true},
 		{code: "2", meaning: "the command line or the configuration is wrong; nothing was touched"},

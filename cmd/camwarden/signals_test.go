@@ -42,6 +42,30 @@ func TestASignalEndsTheVisitsAndNotTheReport(t *testing.T) {
 	}
 }
 
+// doctor knows three exit codes, and no signal gives it a fourth.
+func TestADoctorThatIsInterruptedSaysSo(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, []camsim.Config{{Name: "gate", Temper: camsim.MuteAtConnect}})
+	r := s.start("camwarden", "doctor", "office", "--probe", "-c", s.path("cameras.yaml"), "--state-dir", s.path("state"))
+	eventually(t, func() error {
+		if counts := s.subnet.Camera("gate").Counts(); counts.Connections == 0 {
+			return fmt.Errorf("it was not asked: %+v", counts)
+		}
+		return nil
+	})
+	r.signal(syscall.SIGTERM)
+	r.ends(1)
+	if !strings.Contains(r.stderr.String(), "ended by SIGTERM before the look was finished") {
+		t.Errorf("it said %q", r.stderr.String())
+	}
+	eventually(t, func() error {
+		if counts := s.subnet.Camera("gate").Counts(); counts.Connections > 0 {
+			return fmt.Errorf("left: %+v", counts)
+		}
+		return nil
+	})
+}
+
 func TestSignalsAtRandomMomentsLeaveNothing(t *testing.T) {
 	t.Parallel()
 	signalRounds(t, 6)
