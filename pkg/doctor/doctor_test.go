@@ -363,6 +363,13 @@ func TestAnAssumedLimitIsNotBelievedAgainstACameraThatSends(t *testing.T) {
 	if len(r.Findings) != 0 || r.Cameras[0].State != "ok" || !r.Cameras[0].LimitAssumed || r.Cameras[0].Connections != 4 || r.Cameras[0].Limit != 2 {
 		t.Errorf("%v, %+v", codes(r), r.Cameras)
 	}
+	captures := newScene()
+	for range 4 { // a camera that never answered is silent only since it was dialled
+		captures.process(gate, cmdline.OneFrame, time.Minute, heard)
+	}
+	if r := doctor.Examine(captures.Survey, terms()); r.Cameras[0].State != "exhausted" {
+		t.Errorf("captures that only just connected: %+v", r.Cameras)
+	}
 	s.Cameras = inventory(2) // somebody said so
 	if r := doctor.Examine(s.Survey, terms()); r.Cameras[0].State != "exhausted" || r.Cameras[0].Camera != "gate" {
 		t.Errorf("%+v", r.Cameras)

@@ -182,19 +182,19 @@ func (e *examination) exhausted(c Camera) bool {
 	return !c.LimitAssumed || e.sending(c.at) < c.Connections
 }
 
-// sending counts the connections on which a camera was heard a moment ago.
+// sending counts the connections of streams on which a camera was heard a moment ago. Silence is counted from the dial when
+// nothing ever came, so a young process, and a capture of one frame, prove nothing.
 func (e *examination) sending(at netip.AddrPort) int {
 	const moment = 10_000
 	n := 0
-	for _, c := range e.survey.Connections {
-		old := true // a connection that was only just dialled is not heard either
-		for _, d := range e.decisions {
-			if d.ID.PID == c.PID && d.AgeMS < moment {
-				old = false
-			}
+	for _, d := range e.holders(at) {
+		if d.Shape == cmdline.OneFrame || d.AgeMS < moment {
+			continue
 		}
-		if c.Remote == at && c.State == proc.Established && c.SilentMS != nil && *c.SilentMS < moment && old {
-			n++
+		for _, c := range e.survey.Held(d.ID.PID) {
+			if c.Remote == at && c.State == proc.Established && c.SilentMS != nil && *c.SilentMS < moment {
+				n++
+			}
 		}
 	}
 	return n
