@@ -163,8 +163,9 @@ func withStrike(problem *fault.Error, held *ledger.Held) *fault.Error {
 
 // clean redacts once more what people will read: a camera may have sent the password back in words of its own.
 func clean(err *fault.Error, secrets *redact.Redactor) *fault.Error {
-	err.Message, err.Hint = secrets.String(err.Message), secrets.String(err.Hint)
-	return err
+	cleaned := *err // visits may share what a server said to all of them
+	cleaned.Message, cleaned.Hint = secrets.String(err.Message), secrets.String(err.Hint)
+	return &cleaned
 }
 
 // verdict turns an ending into an error, or into nil when ffmpeg claims success. The claim is not believed here:

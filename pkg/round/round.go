@@ -64,6 +64,11 @@ func Run(ctx context.Context, plan Plan, deps Deps, tell func(Event)) (Report, e
 		return r.report, err // this may have started a child to ask it what it can, but has dialled nothing
 	}
 	r.warn()
+	if r.plan.Keeper != nil { // last: it makes folders, and until here nothing was touched
+		if err := r.plan.Keeper.Prepare(); err != nil {
+			return r.report, err
+		}
+	}
 	r.round(ctx)
 	return r.finish(), nil
 }
@@ -82,11 +87,6 @@ func (r *runner) prepare() error {
 		if _, err := cam.Password.Reveal(); err != nil {
 			known := fault.From(err, fault.Usage, "")
 			return fault.New(known.Class, "", "camera %s: %w", cam.ID, known).WithHint("%s", known.Hint)
-		}
-	}
-	if r.plan.Keeper != nil {
-		if err := r.plan.Keeper.Prepare(); err != nil {
-			return err
 		}
 	}
 	return nil

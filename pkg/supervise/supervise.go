@@ -55,7 +55,8 @@ type Supervisor struct {
 	buried map[int]int
 }
 
-// New returns a Supervisor. It changes two attributes of the whole calling process, for good: orphaned descendants are
+// New returns a Supervisor. A program has one: what a child left behind becomes our own child, and two who collect those
+// would miss some. It changes two attributes of the whole calling process, for good: orphaned descendants are
 // handed to it instead of to init (man 2 PR_SET_CHILD_SUBREAPER), and the files it was started with, beyond the first
 // three, are closed in children. Errors are of class local.
 func New(fs proc.FS) (*Supervisor, error) {
