@@ -6,23 +6,11 @@ cd "$(dirname "$0")/.."
 
 run=$(cat /proc/sys/kernel/random/uuid)
 log=$(mktemp)
-whole=$(mktemp)
-trap 'rm -f "$log" "$whole"' EXIT
-
-tests() {
-	env CAMWARDEN_TEST_RUN="$run" go test -race -count=1 -timeout 20m -v "$@" 2>&1
-}
+trap 'rm -f "$log"' EXIT
 
 go vet ./...
 status=0
-# The tests of the whole program spend most of their time waiting for time-outs, so more of them run at once. The others
-# decode and hash: two at a time would only take from each other.
-whole_program=github.com/camwarden/camwarden/cmd/camwarden
-tests -parallel 6 "$@" "$whole_program" >"$whole" &
-# shellcheck disable=SC2046 # the packages are words
-tests -p 1 "$@" $(go list ./... | grep -vx "$whole_program") >"$log" || status=$?
-wait $! || status=$?
-cat "$whole" >>"$log"
+env CAMWARDEN_TEST_RUN="$run" go test -race -count=1 -timeout 60m -v "$@" ./... >"$log" 2>&1 || status=$?
 if [ "$status" -ne 0 ]; then
 	# What failed, and what it said: -v is for the figures below, not for the eye.
 	grep -vE '^=== (RUN|PAUSE|CONT|NAME)|^ *--- (PASS|SKIP)|^PASS$' "$log" || true
