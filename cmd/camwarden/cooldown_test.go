@@ -20,7 +20,7 @@ func TestThirtyRoundsAreQuietBetweenOneAndTheNext(t *testing.T) {
 	t.Parallel()
 	const rounds, cooldown = 30, time.Second
 	s := newSite(t, []camsim.Config{{Temper: camsim.Healthy}, {Temper: camsim.SilentAfterPlay}})
-	command := s.round("office", "--source", "ffmpeg", "--timeout", "1500ms", "--cooldown", cooldown.String(), "--if-busy", "wait")
+	command := s.round("office", "--source", "ffmpeg", "--timeout", "2500ms", "--cooldown", cooldown.String(), "--if-busy", "wait")
 
 	looks, pictures := 0, 0
 	r := s.start(command...)
