@@ -24,9 +24,9 @@ echo
 cat "$work/cameras"
 
 echo
-echo "\$ camwarden round sim -d demo --timeout 3s"
+echo "\$ camwarden round sim -d demo --timeout 5s"
 code=0
-bin/camwarden -c "$work/camsim.yaml" --state-dir "$work/state" round sim -d demo --timeout 3s || code=$?
+bin/camwarden -c "$work/camsim.yaml" --state-dir "$work/state" round sim -d demo --timeout 5s || code=$?
 case $code in
 0 | 1) echo "exit code $code (1 is right here: some of these cameras can never give a picture)" ;;
 *) echo "exit code $code" >&2; exit "$code" ;;

@@ -23,8 +23,8 @@ import (
 // wrong with it.
 const (
 	batchMost   = 8
-	batchPixels = 4096 * 2304     // of each; a larger one costs the others their memory, and is decoded alone
-	batchLeft   = 2 * time.Second // a visit with less left has no time for a second try
+	batchPixels = 4096 * 2304 // of each; a larger one costs the others their memory, and is decoded alone
+	batchLeft   = time.Second // a visit with less left has no time for a second try
 )
 
 // sociable says whether the frame may be decoded with others.
