@@ -106,9 +106,8 @@ func (f *FFmpeg) Capture(ctx context.Context, v Visit) (Still, Report) {
 	if problem != nil {
 		return Still{}, Report{Err: problem}
 	}
-	if !v.Camera.Address.IsValid() {
-		return Still{}, Report{Err: fault.New(fault.DNS, fault.Connect, "the address of %s is not known", v.Camera.ID).
-			WithHint("check host of this camera in the configuration")}
+	if err := v.addressed(); err != nil {
+		return Still{}, Report{Err: err}
 	}
 	deadline, bounded := ctx.Deadline()
 	if !bounded {

@@ -37,17 +37,11 @@ type relayedVisit struct {
 // Capture takes one still by way of go2rtc. What go2rtc's API does not do within its own bound is of class go2rtc; the
 // camera's faults have the class and step that our own look at it, or go2rtc, tells.
 func (g *Go2rtc) Capture(ctx context.Context, v Visit) (Still, Report) {
-	if !v.Camera.Address.IsValid() {
-		return Still{}, Report{Err: fault.New(fault.DNS, fault.Connect, "the address of %s is not known", v.Camera.ID).
-			WithHint("check host of this camera in the configuration")}
+	if err := v.addressed(); err != nil {
+		return Still{}, Report{Err: err}
 	}
-	deadline, bounded := ctx.Deadline()
-	if !bounded {
-		deadline = time.Now().Add(max(v.Timeout, v.Camera.Timeout))
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithDeadline(ctx, deadline)
-		defer cancel()
-	}
+	ctx, deadline, cancel := v.bounded(ctx)
+	defer cancel()
 	r := relayedVisit{Go2rtc: g, v: v, until: deadline, entry: g.entry(v.Camera.ID)}
 	r.entry.mu.Lock()
 	defer r.entry.mu.Unlock()

@@ -58,17 +58,11 @@ func (r *RTSP) Destruct(context.Context) error { return nil }
 // Capture fetches one key frame and decodes it. It waits for a slot first; the error is then of class exhausted, busy,
 // cooling or cancelled. The slot is given back before the decode, because the camera has been hung up on by then.
 func (r *RTSP) Capture(ctx context.Context, v Visit) (Still, Report) {
-	if !v.Camera.Address.IsValid() {
-		return Still{}, Report{Err: fault.New(fault.DNS, fault.Connect, "the address of %s is not known", v.Camera.ID).
-			WithHint("check host of this camera in the configuration")}
+	if err := v.addressed(); err != nil {
+		return Still{}, Report{Err: err}
 	}
-	deadline, bounded := ctx.Deadline()
-	if !bounded {
-		deadline = time.Now().Add(max(v.Timeout, v.Camera.Timeout))
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithDeadline(ctx, deadline)
-		defer cancel()
-	}
+	ctx, deadline, cancel := v.bounded(ctx)
+	defer cancel()
 	held, err := r.slots.Take(ctx, slot.Request{
 		Camera: v.Camera, Kind: ledger.Connection, Deadline: proc.BootTime() + time.Until(deadline) + slack,
 	})

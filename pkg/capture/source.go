@@ -36,6 +36,24 @@ type Visit struct {
 	Cut      error         // why the deadline of the context comes before the camera's own time-out; nil: it does not
 }
 
+// addressed is an error when the camera cannot be dialled because nobody knows where it is.
+func (v Visit) addressed() *fault.Error {
+	if v.Camera.Address.IsValid() {
+		return nil
+	}
+	return fault.New(fault.DNS, fault.Connect, "the address of %s is not known", v.Camera.ID).WithHint("check host of this camera in the configuration")
+}
+
+// bounded gives the visit's time-out to a context that has no deadline.
+func (v Visit) bounded(ctx context.Context) (context.Context, time.Time, context.CancelFunc) {
+	if deadline, bounded := ctx.Deadline(); bounded {
+		return ctx, deadline, func() {}
+	}
+	deadline := time.Now().Add(max(v.Timeout, v.Camera.Timeout))
+	ctx, cancel := context.WithDeadline(ctx, deadline)
+	return ctx, deadline, cancel
+}
+
 // Still is one picture and where it comes from.
 type Still struct {
 	JPEG          []byte
