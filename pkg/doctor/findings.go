@@ -64,7 +64,7 @@ func (e *examination) findLeaks() {
 	for _, g := range overdue {
 		e.find(Finding{
 			Code: "process-overdue", Severity: Critical, Subject: g.subject(), at: g.at,
-			Summary:  fmt.Sprintf("%s of one frame should have been gone within seconds, the oldest for %s", count(len(g.of), "capture"), span(g.of[0].AgeMS)),
+			Summary:  fmt.Sprintf("%s of one frame should have been gone within seconds, the oldest for %s", count(len(g.of), "capture"), sweep.Span(g.of[0].AgeMS)),
 			Evidence: pids(g.of), Remedy: "camwarden reap" + g.argument() + contained(g.of),
 		})
 	}
@@ -121,7 +121,7 @@ func (e *examination) findSilent() {
 	for _, g := range groups(e.wide, func(d sweep.Decision) bool { return d.Rule == sweep.Mute }) {
 		e.find(Finding{
 			Code: "process-silent", Severity: Warning, Subject: g.subject(), at: g.at,
-			Summary:  fmt.Sprintf("%s, and the camera has sent nothing for %s", streaming(len(g.of)), span(*sweep.SilentMS(e.survey, g.of[0].Suspect))),
+			Summary:  fmt.Sprintf("%s, and the camera has sent nothing for %s", streaming(len(g.of)), sweep.Span(*sweep.SilentMS(e.survey, g.of[0].Suspect))),
 			Evidence: pids(g.of), Remedy: "camwarden reap" + g.argument() + contained(g.of) + " --include silent",
 		})
 	}

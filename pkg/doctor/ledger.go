@@ -5,6 +5,7 @@ import (
 
 	"github.com/camwarden/camwarden/pkg/ledger"
 	"github.com/camwarden/camwarden/pkg/proc"
+	"github.com/camwarden/camwarden/pkg/sweep"
 )
 
 func (e *examination) findLeases() {
@@ -19,7 +20,7 @@ func (e *examination) findLeases() {
 		case n.Standing == ledger.WedgedOwner:
 			e.find(Finding{
 				Code: "lease-wedged", Severity: Warning, Subject: subject,
-				Summary:  fmt.Sprintf("camwarden pid %d lives, but a lease%s ended %s ago: it is stopped, or stuck", n.Owner, where, span(n.LateMS)),
+				Summary:  fmt.Sprintf("camwarden pid %d lives, but a lease%s ended %s ago: it is stopped, or stuck", n.Owner, where, sweep.Span(n.LateMS)),
 				Evidence: fmt.Sprintf("run %s", n.Run), Remedy: fmt.Sprintf("ps -o pid,stat,wchan:20,args -p %d; camwarden reap%s", n.Owner, argument(n.Address)),
 			})
 		case n.Standing == ledger.DeadOwner && n.Presence != proc.Running:

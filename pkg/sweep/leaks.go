@@ -91,7 +91,7 @@ func (r Rules) own(s observe.Survey, p observe.Suspect) (rule Rule, why string, 
 			return Unleased, fmt.Sprintf("ours, and its run %s ended without cleaning up (camwarden pid %d is dead)", note.Run, note.Owner), true
 		case ledger.WedgedOwner:
 			return Unleased, fmt.Sprintf("ours, and its run %s is wedged: camwarden pid %d lives, but its lease ended %s ago",
-				note.Run, note.Owner, span(note.LateMS)), true
+				note.Run, note.Owner, Span(note.LateMS)), true
 		default:
 			return "", fmt.Sprintf("camwarden pid %d answers for it (run %s)", note.Owner, note.Run), true
 		}
@@ -113,7 +113,7 @@ func (r Rules) own(s observe.Survey, p observe.Suspect) (rule Rule, why string, 
 func (r Rules) capture(s observe.Survey, p observe.Suspect) (Rule, string) {
 	age := time.Duration(p.AgeMS) * time.Millisecond
 	if age < r.OlderThan {
-		return "", fmt.Sprintf("a capture of one frame, for %s: it may still be at work (leaked from %s on)", span(p.AgeMS), r.OlderThan)
+		return "", fmt.Sprintf("a capture of one frame, for %s: it may still be at work (leaked from %s on)", Span(p.AgeMS), r.OlderThan)
 	}
 	if p.Chooses {
 		quiet, known := silence(s, p)
@@ -123,10 +123,10 @@ func (r Rules) capture(s observe.Survey, p observe.Suspect) (Rule, string) {
 		case !known:
 			return "", "a capture that chooses its frame by a filter, and whether its camera still sends cannot be told"
 		case quiet < r.SilentFor:
-			return "", fmt.Sprintf("a capture that chooses its frame by a filter, and its camera was heard, or dialled, %s ago", span(quiet.Milliseconds()))
+			return "", fmt.Sprintf("a capture that chooses its frame by a filter, and its camera was heard, or dialled, %s ago", Span(quiet.Milliseconds()))
 		}
 	}
-	return Overdue, fmt.Sprintf("a capture of one frame that should take seconds, for %s now, started by %s", span(p.AgeMS), parent(p))
+	return Overdue, fmt.Sprintf("a capture of one frame that should take seconds, for %s now, started by %s", Span(p.AgeMS), parent(p))
 }
 
 // stalled is how many bytes wait for a program that surely does not read: one that does may be a little behind.
@@ -135,7 +135,7 @@ const stalled = 16 << 10
 // stream decides about a recorder, a time-lapse or a relay.
 func (r Rules) stream(s observe.Survey, p observe.Suspect, outages []Outage) (Rule, string) {
 	quiet, known := silence(s, p)
-	silent := fmt.Sprintf("it streams, and its camera has sent nothing for %s", span(quiet.Milliseconds()))
+	silent := fmt.Sprintf("it streams, and its camera has sent nothing for %s", Span(quiet.Milliseconds()))
 	switch held := s.Held(p.ID.PID); {
 	case slices.ContainsFunc(held, func(c observe.Connection) bool { return c.State == proc.CloseWait }):
 		return "", "it streams; the camera has hung up, and the program has not noticed"
@@ -148,7 +148,7 @@ func (r Rules) stream(s observe.Survey, p observe.Suspect, outages []Outage) (Ru
 	case !known:
 		return "", "it streams, and whether its camera still sends cannot be told"
 	case quiet < r.SilentFor:
-		return "", fmt.Sprintf("it streams, and its camera was heard, or dialled, %s ago", span(quiet.Milliseconds()))
+		return "", fmt.Sprintf("it streams, and its camera was heard, or dialled, %s ago", Span(quiet.Milliseconds()))
 	case p.Datagrams != 0:
 		return "", "it streams, and its media may come over UDP"
 	}
@@ -198,8 +198,8 @@ func parent(p observe.Suspect) string {
 	return fmt.Sprintf("%s (pid %d)", p.Parents[0].Name, p.Parents[0].PID)
 }
 
-// span is a time as a person says it.
-func span(ms int64) string {
+// Span is a time in milliseconds as a person says it.
+func Span(ms int64) string {
 	d := time.Duration(ms) * time.Millisecond
 	switch {
 	case d < time.Second:
