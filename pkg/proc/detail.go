@@ -23,7 +23,7 @@ type Detail struct {
 // Details asks the processes of these pids, on as many processors as there are; the answers are in their order.
 func (f FS) Details(ctx context.Context, pids []int) ([]Detail, error) {
 	details := make([]Detail, len(pids))
-	err := f.share(ctx, len(pids), func(r *reader, i int) { details[i] = r.detail(pids[i]) })
+	err := f.share(ctx, len(pids), each, func(r *reader, i int) { details[i] = r.detail(pids[i]) })
 	return details, err
 }
 

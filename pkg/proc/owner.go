@@ -61,7 +61,7 @@ func (f FS) OwnAmong(stats []Stat, conns []Conn, first func(Stat) bool) []Conn {
 // holders finds who of the processes holds which of the wanted sockets; of several the one that stands first.
 func (f FS) holders(stats []Stat, wanted map[uint64]bool) map[uint64]Stat {
 	found := make([][]uint64, len(stats))
-	_ = f.share(context.Background(), len(stats), func(r *reader, i int) {
+	_ = f.share(context.Background(), len(stats), each, func(r *reader, i int) {
 		_ = r.sockets(stats[i].PID, func(inode uint64) {
 			if wanted[inode] {
 				found[i] = append(found[i], inode)

@@ -45,13 +45,18 @@ func lookupEnviron(data []byte, name string) (string, bool) {
 	if name == "" || strings.ContainsAny(name, "=\x00") {
 		return "", false
 	}
-	prefix := []byte(name + "=")
-	for setting := range bytes.SplitSeq(data, []byte{0}) {
-		if value, ok := bytes.CutPrefix(setting, prefix); ok {
+	for at := 0; ; at += len(name) {
+		i := bytes.Index(data[at:], []byte(name))
+		if i < 0 {
+			return "", false
+		}
+		at += i
+		value, ok := bytes.CutPrefix(data[at+len(name):], []byte("="))
+		if ok && (at == 0 || data[at-1] == 0) {
+			value, _, _ = bytes.Cut(value, []byte{0})
 			return string(value), true
 		}
 	}
-	return "", false
 }
 
 // Marked returns every process whose environment sets the variable, with its value, and how many living processes

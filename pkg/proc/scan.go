@@ -1,11 +1,13 @@
 package proc
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 	"runtime"
+	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -21,6 +23,8 @@ type Seen struct {
 	Set    bool   // the variable is set
 	Closed bool   // a living process whose environment belongs to another user, or is protected
 	Net    uint64 // number of its network namespace; 0: not asked, or closed to us
+
+	environment span // where the process keeps it; the zero span: not told
 }
 
 // Scan reads the whole process table once, by ascending pid: of every process its stat, and of every living one that is no
@@ -31,7 +35,7 @@ func (f FS) Scan(ctx context.Context, variable string) ([]Seen, error) {
 	if seen == nil || variable == "" {
 		return seen, err
 	}
-	if over := f.share(ctx, len(seen), func(r *reader, i int) { r.look(&seen[i], variable, false) }); over != nil {
+	if over := f.share(ctx, len(seen), many, func(r *reader, i int) { r.look(&seen[i], variable, false) }); over != nil {
 		return nil, over
 	}
 	return seen, err
@@ -45,26 +49,30 @@ func (f FS) Skim(ctx context.Context, variable string, wanted func(Stat) bool) (
 	if seen == nil {
 		return nil, err
 	}
-	leaders := make(map[int]int, len(seen)) // where they stand in seen, by their pid
-	for i, s := range seen {
-		if s.PGRP == s.PID && !s.Dead() {
-			leaders[s.PID] = i
-		}
-	}
+	const nobody = -1
+	leaders := make([]int, len(seen)) // of each one where its leader stands, unless that is itself
 	var first, second []int
-	for i, s := range seen {
-		if _, led := leaders[s.PGRP]; !led || s.PGRP == s.PID || wanted(s.Stat) {
+	for i := range seen {
+		s := &seen[i]
+		leaders[i] = nobody
+		if s.PGRP != s.PID {
+			at, found := slices.BinarySearchFunc(seen, s.PGRP, func(one Seen, pid int) int { return cmp.Compare(one.PID, pid) })
+			if found && seen[at].PGRP == s.PGRP && !seen[at].Dead() {
+				leaders[i] = at
+			}
+		}
+		if leaders[i] == nobody || wanted(s.Stat) {
 			first = append(first, i)
 		}
 	}
-	over := f.share(ctx, len(first), func(r *reader, i int) { r.look(&seen[first[i]], variable, true) })
-	for i, s := range seen {
-		if leader, led := leaders[s.PGRP]; led && s.PGRP != s.PID && (seen[leader].Set || seen[leader].Closed) {
+	over := f.share(ctx, len(first), many, func(r *reader, i int) { r.look(&seen[first[i]], variable, true) })
+	for i, leader := range leaders {
+		if leader != nobody && (seen[leader].Set || seen[leader].Closed) {
 			second = append(second, i)
 		}
 	}
 	if over == nil {
-		over = f.share(ctx, len(second), func(r *reader, i int) { r.look(&seen[second[i]], variable, true) })
+		over = f.share(ctx, len(second), many, func(r *reader, i int) { r.look(&seen[second[i]], variable, true) })
 	}
 	if over != nil {
 		return nil, over
@@ -80,8 +88,9 @@ func (f FS) stats(ctx context.Context) ([]Seen, error) {
 	}
 	seen := make([]Seen, len(pids))
 	problems := make([]error, len(pids))
-	err = f.share(ctx, len(pids), func(r *reader, i int) {
+	err = f.share(ctx, len(pids), many, func(r *reader, i int) {
 		seen[i].Stat, problems[i] = r.stat(pids[i])
+		seen[i].environment = environmentAt(r.text)
 	})
 	if err != nil {
 		return nil, err
@@ -106,9 +115,15 @@ func (f FS) stats(ctx context.Context) ([]Seen, error) {
 	return kept, nil
 }
 
-// share calls do for 0 to n-1, on as many processors as there are, each with a reader of its own.
-func (f FS) share(ctx context.Context, n int, do func(r *reader, i int)) error {
-	const batch = 16 // a counter that is asked for every process would be what they wait for
+// How many processes a processor takes at a time. With many, a counter that is asked for each would be what they wait for;
+// where each is much work, nobody shall have to wait for one that has several left.
+const (
+	many = 16
+	each = 1
+)
+
+// share calls do for 0 to n-1, on as many processors as there are, each with a reader of its own, which takes batch at a time.
+func (f FS) share(ctx context.Context, n, batch int, do func(r *reader, i int)) error {
 	var next atomic.Int64
 	var all sync.WaitGroup
 	for range min(runtime.GOMAXPROCS(0), (n+batch-1)/batch) {
@@ -116,7 +131,7 @@ func (f FS) share(ctx context.Context, n int, do func(r *reader, i int)) error {
 			r := newReader(f)
 			defer r.close()
 			for ctx.Err() == nil {
-				from := int(next.Add(batch)) - batch
+				from := int(next.Add(int64(batch))) - batch
 				if from >= n {
 					return
 				}
@@ -136,6 +151,8 @@ type reader struct {
 	root int // the open process table, so that the kernel need not find it anew for each file; AT_FDCWD: it could not be opened
 	data []byte
 	path []byte
+	text []byte // of the last stat, until the next read; nil: it could not be read
+	shut bool   // the memory of processes is closed to us
 }
 
 func newReader(f FS) *reader {
@@ -183,6 +200,7 @@ func (r *reader) stat(pid int) (Stat, error) {
 	trouble := func(err error) error {
 		return vanished(pid, &fs.PathError{Op: "read", Path: r.fs.path(pid, "stat"), Err: err})
 	}
+	r.text = nil
 	fd, err := rawOpen(r.root, r.nul(pid, "stat"))
 	if err != nil {
 		return Stat{}, trouble(err)
@@ -197,6 +215,7 @@ func (r *reader) stat(pid int) (Stat, error) {
 	if err != nil {
 		return Stat{}, fmt.Errorf("%s: %w", r.fs.path(pid, "stat"), err)
 	}
+	r.text = data[:n]
 	return stat, nil
 }
 
@@ -218,6 +237,10 @@ func (r *reader) look(s *Seen, variable string, nets bool) {
 	if nets {
 		if link, err := r.link(s.PID, "ns/net"); err == nil {
 			s.Net, _ = parseNamespace(link, "net")
+		}
+		if data, ok := r.peek(s.PID, s.environment); ok {
+			s.Value, s.Set = lookupEnviron(data, variable)
+			return
 		}
 	}
 	data, err := r.read(s.PID, "environ")
