@@ -103,14 +103,29 @@ func (c *cli) deliver(what string, data []byte, code ExitCode) ExitCode {
 
 // marshal is JSON as a person may want to read it: & < > stay themselves, which URLs are full of.
 func marshal(value any, indent string) ([]byte, error) {
-	var b bytes.Buffer
+	b := indented{indent: indent}
 	e := json.NewEncoder(&b)
 	e.SetEscapeHTML(false)
-	e.SetIndent("", indent)
 	if err := e.Encode(value); err != nil {
 		return nil, fmt.Errorf("cannot encode the document: %w", err)
 	}
 	return b.Bytes(), nil
+}
+
+// indented is where an encoder writes a document that it has in one piece. With an indent of its own, the encoder lets a
+// long document grow and be copied many times over.
+type indented struct {
+	bytes.Buffer
+
+	indent string
+}
+
+func (b *indented) Write(whole []byte) (int, error) {
+	if b.indent == "" {
+		return b.Buffer.Write(whole)
+	}
+	b.Grow(2 * len(whole))
+	return len(whole), json.Indent(&b.Buffer, whole, "", b.indent)
 }
 
 // jsonLines is one line for each item of the document's list, with the document's schema and run in front,
