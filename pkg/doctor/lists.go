@@ -58,7 +58,7 @@ func (e *examination) process(d sweep.Decision) Process {
 		}
 		p.Parents = append(p.Parents, parent.Name)
 	}
-	for _, c := range e.survey.Held(d.ID.PID) {
+	for c := range e.survey.Held(d.ID.PID) {
 		if c.Takes() {
 			p.Connections++
 		}
@@ -68,7 +68,7 @@ func (e *examination) process(d sweep.Decision) Process {
 
 // connections lists those that a process holds, or that a camera still counts.
 func (e *examination) connections() {
-	e.report.Connections.List = []Connection{}
+	e.report.Connections.List = make([]Connection, 0, len(e.survey.Connections))
 	for _, c := range e.survey.Connections {
 		if !c.Takes() && c.State != proc.CloseWait {
 			continue // the kernel is finishing it alone
@@ -191,7 +191,7 @@ func (e *examination) sending(at netip.AddrPort) int {
 		if d.Shape == cmdline.OneFrame || d.AgeMS < moment {
 			continue
 		}
-		for _, c := range e.survey.Held(d.ID.PID) {
+		for c := range e.survey.Held(d.ID.PID) {
 			if c.Remote == at && c.State == proc.Established && c.SilentMS != nil && *c.SilentMS < moment {
 				n++
 			}

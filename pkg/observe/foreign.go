@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"iter"
 	"net/netip"
 	"os"
 	"slices"
@@ -29,12 +30,12 @@ type surveyor struct {
 	terms Terms
 	now   time.Duration // on the boot-time clock
 
-	table   []proc.Seen
-	stats   []proc.Stat
-	byPID   map[int]proc.Stat
+	table   []proc.Seen // by ascending pid, as is later
+	later   []proc.Stat // of a second look, when there was one
 	details map[int]proc.Detail
 	lines   map[int]cmdline.Line
 	ports   []uint16
+	ahead   func() (proc.Sockets, error) // the connections to the ports of terms, which are listed while the table is read
 	conns   []found
 	unread  []unread
 }
@@ -50,7 +51,7 @@ type found struct {
 func LookWide(ctx context.Context, book *ledger.Ledger, fs proc.FS, terms Terms) Survey {
 	s := &surveyor{
 		fs: fs, terms: terms, now: proc.BootTime(),
-		details: map[int]proc.Detail{}, lines: map[int]cmdline.Line{}, byPID: map[int]proc.Stat{},
+		details: map[int]proc.Detail{}, lines: map[int]cmdline.Line{},
 	}
 	s.Survey = Survey{
 		Schema: Schema, Host: fs.HostName(), TakenAt: time.Now().UTC().Truncate(time.Millisecond), UID: os.Geteuid(),
@@ -65,6 +66,7 @@ func LookWide(ctx context.Context, book *ledger.Ledger, fs proc.FS, terms Terms)
 		s.blind("ledger", terms.Ledger, true)
 	}
 	s.Ours.readSelf(fs)
+	s.listAhead()
 	s.readTable(ctx, book)
 	if terms.Server != nil { // that something of ours is left there is possible only where a lease says so
 		s.blind("go2rtc", terms.Server, slices.ContainsFunc(s.Leases, func(n Note) bool {
@@ -84,11 +86,6 @@ func (s *surveyor) readTable(ctx context.Context, book *ledger.Ledger) {
 	seen, err := s.fs.Skim(ctx, ledger.MarkVariable, s.configured)
 	s.Ours.noteProcesses(s.fs, seen, err)
 	s.table = seen
-	s.stats = make([]proc.Stat, len(seen))
-	for i, one := range seen {
-		s.stats[i] = one.Stat
-		s.byPID[one.PID] = one.Stat
-	}
 	if s.HidesOthers = s.fs.PidHidden(); s.HidesOthers {
 		s.blind("processes of other users", errors.New("this /proc is mounted with hidepid: look as root"), false)
 	}
@@ -119,16 +116,31 @@ func (s *surveyor) configured(stat proc.Stat) bool {
 // readCandidates asks the processes that are looked at whatever they hold.
 func (s *surveyor) readCandidates(ctx context.Context) {
 	var pids []int
-	for _, stat := range s.stats {
-		if stat.Kernel || stat.PID == s.Ours.Self.PID {
+	for _, one := range s.table {
+		if one.Kernel || one.PID == s.Ours.Self.PID {
 			continue
 		}
-		if s.configured(stat) || s.Ours.hasPID(stat.PID) {
-			pids = append(pids, stat.PID)
+		if s.configured(one.Stat) || s.Ours.hasPID(one.PID) {
+			pids = append(pids, one.PID)
 		}
 	}
 	s.ask(ctx, pids)
-	// 554, the ports of the inventory and of the arguments, and those in the candidates' own URLs.
+	// What is listed ahead, and the ports in the candidates' own URLs.
+	known := len(s.ports)
+	for _, line := range s.lines {
+		for _, target := range line.Cameras {
+			s.ports = append(s.ports, target.Port)
+		}
+	}
+	if s.ports = tidy(s.ports); len(s.ports) > known || s.anyPort() {
+		s.ahead = nil // it answers a smaller question
+	}
+}
+
+// listAhead begins to list the connections to 554, and to the ports of the inventory and of the arguments. The kernel
+// takes as long to list thousands as the process table takes to read. Who holds a connection is asked later, so that
+// one which ends meanwhile is found to have no owner, and is looked for again.
+func (s *surveyor) listAhead() {
 	s.ports = []uint16{camera.DefaultPort}
 	for _, c := range s.terms.Cameras {
 		s.ports = append(s.ports, c.Port)
@@ -136,14 +148,25 @@ func (s *surveyor) readCandidates(ctx context.Context) {
 	for _, a := range s.terms.Limits.Addresses {
 		s.ports = append(s.ports, a.Port())
 	}
-	for _, line := range s.lines {
-		for _, target := range line.Cameras {
-			s.ports = append(s.ports, target.Port)
-		}
+	s.ports = tidy(s.ports)
+	ports, done := slices.Clone(s.ports), make(chan struct{})
+	var sockets proc.Sockets
+	var err error
+	go func() {
+		defer close(done)
+		sockets, err = s.fs.Connections(ports)
+	}()
+	s.ahead = func() (proc.Sockets, error) {
+		<-done
+		return sockets, err
 	}
-	s.ports = slices.DeleteFunc(s.ports, func(port uint16) bool { return port == 0 })
-	slices.Sort(s.ports)
-	s.ports = slices.Compact(s.ports)
+}
+
+// tidy sorts ports, without 0, which stands for any.
+func tidy(ports []uint16) []uint16 {
+	ports = slices.DeleteFunc(ports, func(port uint16) bool { return port == 0 })
+	slices.Sort(ports)
+	return slices.Compact(ports)
 }
 
 // ask fills in the details of processes that have not been asked yet.
@@ -224,7 +247,11 @@ type unread struct {
 // and what it could not read.
 func (s *surveyor) sockets(ports []uint16) ([]found, []unread) {
 	var missing []unread
-	here, err := s.fs.Connections(ports)
+	list := func() (proc.Sockets, error) { return s.fs.Connections(ports) }
+	if s.ahead != nil {
+		list, s.ahead = s.ahead, nil
+	}
+	here, err := list()
 	if err != nil {
 		missing = append(missing, unread{"connections", err, true})
 	}
@@ -232,8 +259,8 @@ func (s *surveyor) sockets(ports []uint16) ([]found, []unread) {
 		missing = append(missing, unread{"how long connections are silent", here.Why, false})
 	}
 	s.Method = here.Method
-	var all []found
-	known := map[uint64]bool{}
+	all := make([]found, 0, len(here.Conns))
+	known := make(map[uint64]bool, len(here.Conns))
 	add := func(conns []proc.Conn, container bool) {
 		for _, c := range conns {
 			if !s.terms.Limits.Cover(c.Remote) || c.Inode != 0 && known[c.Inode] {
@@ -295,7 +322,8 @@ func (s *surveyor) own(ctx context.Context) {
 	for i := range s.conns {
 		c := &s.conns[i]
 		if pid, ok := holders[c.Inode]; ok && c.Inode != 0 {
-			c.PID, c.Program = pid, s.byPID[pid].Comm
+			stat, _ := s.process(pid)
+			c.PID, c.Program = pid, stat.Comm
 		} else if c.Inode != 0 {
 			orphans = append(orphans, c.Conn)
 		}
@@ -304,7 +332,7 @@ func (s *surveyor) own(ctx context.Context) {
 		return
 	}
 	var others []proc.Stat
-	for _, stat := range s.stats {
+	for stat := range s.newest() {
 		if _, asked := s.details[stat.PID]; !asked {
 			others = append(others, stat)
 		}
@@ -334,10 +362,30 @@ func (s *surveyor) refresh(ctx context.Context) {
 	clear(s.details)
 	s.ask(ctx, pids)
 	if all, err := s.fs.All(ctx); err == nil { // the owner may have been born since
-		s.stats = all
-		for _, stat := range all {
-			if _, known := s.byPID[stat.PID]; !known {
-				s.byPID[stat.PID] = stat
+		s.later = all
+	}
+}
+
+// process returns what the table says of a process; where there are two tables, the first that knows it.
+func (s *surveyor) process(pid int) (proc.Stat, bool) {
+	if i, ok := slices.BinarySearchFunc(s.table, pid, func(one proc.Seen, pid int) int { return cmp.Compare(one.PID, pid) }); ok {
+		return s.table[i].Stat, true
+	}
+	if i, ok := slices.BinarySearchFunc(s.later, pid, func(stat proc.Stat, pid int) int { return cmp.Compare(stat.PID, pid) }); ok {
+		return s.later[i], true
+	}
+	return proc.Stat{}, false
+}
+
+// newest tells the processes of the last look at the table.
+func (s *surveyor) newest() iter.Seq[proc.Stat] {
+	if s.later != nil {
+		return slices.Values(s.later)
+	}
+	return func(yield func(proc.Stat) bool) {
+		for i := range s.table {
+			if !yield(s.table[i].Stat) {
+				return
 			}
 		}
 	}
@@ -345,6 +393,7 @@ func (s *surveyor) refresh(ctx context.Context) {
 
 // note turns what was read into the survey.
 func (s *surveyor) note() {
+	s.Connections = slices.Grow(s.Connections, len(s.conns))
 	for _, c := range s.conns {
 		noted := Connection{
 			Local: c.Local, Remote: c.Remote, State: c.State, UID: c.UID, ReceiveQueue: c.RecvQueue,
@@ -377,9 +426,10 @@ func (s *surveyor) note() {
 func (s *surveyor) datagrams() map[int]int {
 	counts := map[int]int{}
 	tables := map[uint64]map[uint64]bool{}
+	whatever := func(Connection) bool { return true }
 	for _, one := range s.table {
 		d, asked := s.details[one.PID]
-		if !asked || d.FDs < 0 || len(s.Held(one.PID)) == 0 {
+		if !asked || d.FDs < 0 || !s.Holds(one.PID, whatever) {
 			continue
 		}
 		table, read := tables[one.Net]

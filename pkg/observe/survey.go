@@ -1,6 +1,7 @@
 package observe
 
 import (
+	"iter"
 	"net/netip"
 	"slices"
 	"time"
@@ -181,15 +182,26 @@ type Server struct {
 	Why     string          `json:"why,omitempty"` // it could not be asked
 }
 
-// Held returns the connections that a process holds, of those that the survey is about.
-func (s Survey) Held(pid int) []Connection {
-	var held []Connection
-	for _, c := range s.Connections {
-		if c.PID == pid && pid > 0 {
-			held = append(held, c)
+// Held tells the connections that a process holds, of those that the survey is about. It is asked again and again, and
+// thousands may be held: so it makes no list of them.
+func (s Survey) Held(pid int) iter.Seq[Connection] {
+	return func(yield func(Connection) bool) {
+		for i := range s.Connections {
+			if c := &s.Connections[i]; c.PID == pid && pid > 0 && !yield(*c) {
+				return
+			}
 		}
 	}
-	return held
+}
+
+// Holds reports whether a process holds such a connection.
+func (s Survey) Holds(pid int, such func(Connection) bool) bool {
+	for c := range s.Held(pid) {
+		if such(c) {
+			return true
+		}
+	}
+	return false
 }
 
 // Note returns the lease of that id.

@@ -161,7 +161,7 @@ func TestASurveyPutsTogetherWhatTheTablesSay(t *testing.T) {
 	if hidden != 1 || kernel != 1 {
 		t.Errorf("%d hidden, %d of the kernel alone", hidden, kernel)
 	}
-	if held := s.Held(13); len(held) != 1 || held[0].ReceiveQueue != 0x400 {
+	if held := slices.Collect(s.Held(13)); len(held) != 1 || held[0].ReceiveQueue != 0x400 {
 		t.Errorf("%+v", held)
 	}
 }
@@ -392,7 +392,7 @@ func FuzzLoad(f *testing.F) {
 		}
 		for _, p := range s.Suspects {
 			s.CameraOf(p)
-			s.Held(p.ID.PID)
+			s.Holds(p.ID.PID, observe.Connection.Takes)
 		}
 		s.Hides(0)
 	})

@@ -14,7 +14,7 @@ import (
 
 // suspect notes one process, and whether it is within the limits.
 func (s *surveyor) suspect(pid int, d proc.Detail) (Suspect, bool) {
-	stat, known := s.byPID[pid]
+	stat, known := s.process(pid)
 	if !known || d.Gone || pid == s.Ours.Self.PID {
 		return Suspect{}, false
 	}
@@ -35,7 +35,7 @@ func (s *surveyor) suspect(pid int, d proc.Detail) (Suspect, bool) {
 		suspect.Targets = append(suspect.Targets, s.resolve(t))
 	}
 	connected := false
-	for _, c := range s.Held(pid) {
+	for c := range s.Held(pid) {
 		if s.pushes(pid, c.Remote) {
 			continue
 		}
@@ -148,7 +148,7 @@ func (s *surveyor) parents(stat proc.Stat) []Parent {
 	const deepest = 16
 	chain := []Parent{}
 	for len(chain) < deepest && stat.PPID > 0 {
-		parent, known := s.byPID[stat.PPID]
+		parent, known := s.process(stat.PPID)
 		if !known {
 			break
 		}

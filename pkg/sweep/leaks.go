@@ -136,14 +136,15 @@ const stalled = 16 << 10
 func (r Rules) stream(s observe.Survey, p observe.Suspect, outages []Outage) (Rule, string) {
 	quiet, known := silence(s, p)
 	silent := fmt.Sprintf("it streams, and its camera has sent nothing for %s", Span(quiet.Milliseconds()))
-	switch held := s.Held(p.ID.PID); {
-	case slices.ContainsFunc(held, func(c observe.Connection) bool { return c.State == proc.CloseWait }):
+	holds := func(such func(observe.Connection) bool) bool { return s.Holds(p.ID.PID, such) }
+	switch {
+	case holds(func(c observe.Connection) bool { return c.State == proc.CloseWait }):
 		return "", "it streams; the camera has hung up, and the program has not noticed"
-	case slices.ContainsFunc(held, func(c observe.Connection) bool {
+	case holds(func(c observe.Connection) bool {
 		return c.Takes() && c.ReceiveQueue > 0 && (c.ReceiveQueue >= stalled || !known || quiet >= r.SilentFor)
 	}):
 		return "", "it streams; its camera sends, but the program does not read (reader stalled)"
-	case !slices.ContainsFunc(held, observe.Connection.Takes):
+	case !holds(observe.Connection.Takes):
 		return "", "it streams, and no connection of it to a camera can be seen"
 	case !known:
 		return "", "it streams, and whether its camera still sends cannot be told"
@@ -167,7 +168,7 @@ func (r Rules) stream(s observe.Survey, p observe.Suspect, outages []Outage) (Ru
 // connection that it has.
 func silence(s observe.Survey, p observe.Suspect) (time.Duration, bool) {
 	least, known := int64(0), false
-	for _, c := range s.Held(p.ID.PID) {
+	for c := range s.Held(p.ID.PID) {
 		if !c.Takes() {
 			continue
 		}
