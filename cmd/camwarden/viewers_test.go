@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -165,4 +166,55 @@ func TestAPictureThatHangsOnTheUsersStreamIsSaidAndNotFlushed(t *testing.T) {
 	if c := s.subnet.Cameras[0].Counts(); c.ConnectionsTotal != 1 {
 		t.Errorf("dialled %d times", c.ConnectionsTotal)
 	}
+}
+
+// A picture that hangs because its round was killed is ended by hand, while no later round has come by; and not while
+// somebody watches.
+func TestAPictureThatHangsIsFlushedByHand(t *testing.T) {
+	t.Parallel()
+	kinds(t, func(t *testing.T, genuine bool) {
+		s := newSite(t, []camsim.Config{{Temper: camsim.LongGOP, Name: "slow", GOP: time.Minute}}, through(relaying{genuine: genuine}))
+		slow := s.subnet.Camera("slow")
+		r := s.start(s.round("office", "--timeout", "60s")...)
+		eventually(t, func() error {
+			if slow.Counts().Plays == 0 { // go2rtc must not be asked now: it might not survive
+				return errors.New("go2rtc has not asked the camera to play yet")
+			}
+			return nil
+		})
+		check(t, r.cmd.Process.Kill())
+		r.killed()
+		names := s.streamLeases()
+		if len(names) != 1 {
+			t.Fatalf("the ledger holds %v", names)
+		}
+		type document struct {
+			Streams []struct{ Name, Action, Why string }
+		}
+		flush := func(code int) document {
+			f := s.start(s.streams("flush", names[0])...)
+			f.ends(code)
+			var doc document
+			conforms(t, "streams", f.stdout.String(), f.stderr.String(), &doc)
+			return doc
+		}
+		if !genuine { // whose viewer needs a key frame to be seen
+			leave := s.simulated().Watch(names[0], camsim.Viewer{})
+			if doc := flush(3); !slices.ContainsFunc(doc.Streams, func(row struct{ Name, Action, Why string }) bool {
+				return row.Name == names[0] && row.Action != "flushed" && row.Why != ""
+			}) {
+				t.Errorf("while somebody watches: %+v", doc)
+			}
+			leave()
+		}
+		if doc := flush(0); !slices.ContainsFunc(doc.Streams, func(row struct{ Name, Action, Why string }) bool {
+			return row.Name == names[0] && row.Action == "flushed"
+		}) {
+			t.Errorf("%+v", doc)
+		}
+		eventually(t, func() error { return atMost(0, slow.Counts().Connections, "slow") })
+		purge := s.start(s.streams("purge")...)
+		purge.ends(0)
+		s.nothingRelayed()
+	})
 }
