@@ -45,7 +45,14 @@ func (p *benchPage) write(path string) error {
 		p.began.UTC().Format(time.DateOnly), runtime.Version(), runtime.NumCPU(), kernel(), ffmpegVersion(), p.busy, load(), time.Since(p.began).Round(time.Second))
 	b.WriteString("| what | measured | promised | |\n|---|---|---|---|\n")
 	for _, f := range p.figures {
-		fmt.Fprintf(&b, "| %s | %s | %s | %s |\n", f.what, f.measured, f.promise, map[bool]string{true: "kept", false: "**not kept**"}[f.reached])
+		word := "**not kept**"
+		switch {
+		case f.promise == nothing:
+			word = ""
+		case f.reached:
+			word = "kept"
+		}
+		fmt.Fprintf(&b, "| %s | %s | %s | %s |\n", f.what, f.measured, f.promise, word)
 	}
 	b.WriteString("\n## How\n\n")
 	for _, f := range p.figures {

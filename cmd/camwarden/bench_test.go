@@ -73,6 +73,14 @@ func ratio(what string, got, most float64, notes ...string) figure {
 	return figure{what, fmt.Sprintf("%.2f", got), fmt.Sprintf("at most %.2f", most), got <= most, notes}
 }
 
+// nothing stands where others have a promise.
+const nothing = "-"
+
+// noted is a ratio that nothing is promised of.
+func noted(what string, got float64, notes ...string) figure {
+	return figure{what, fmt.Sprintf("%.2f", got), nothing, true, notes}
+}
+
 func median(all []time.Duration) time.Duration {
 	sorted := slices.Sorted(slices.Values(all))
 	return sorted[len(sorted)/2]

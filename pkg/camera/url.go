@@ -124,7 +124,16 @@ const (
 	rankAddress        // an IP address
 )
 
-var hostName = re(`^[\p{L}\p{M}\p{N}_]([\p{L}\p{M}\p{N}_.-]*[\p{L}\p{M}\p{N}_])?\.?$`)
+// hostName reports whether a text can be the name of a host: letters and numbers of any script, and underscores, with dots
+// and hyphens between them, and perhaps the dot of the root. By hand, since to prepare such a pattern takes longer than to read
+// all URLs of a configuration.
+func hostName(text string) bool {
+	word := func(r rune) bool { return r == '_' || unicode.In(r, unicode.L, unicode.M, unicode.N) }
+	text = strings.TrimSuffix(text, ".")
+	first, _ := utf8.DecodeRuneInString(text)
+	last, _ := utf8.DecodeLastRuneInString(text)
+	return word(first) && word(last) && !strings.ContainsFunc(text, func(r rune) bool { return r != '.' && r != '-' && !word(r) })
+}
 
 // read reads rest with the user-info ending at the "@" at that position; -1: there is none.
 func read(rest string, at int) (reading, string) {
@@ -181,7 +190,7 @@ func rankHost(host string) int {
 	labels := strings.Split(strings.TrimSuffix(host, "."), ".")
 	last := labels[len(labels)-1]
 	switch {
-	case len(host) > 253 || !hostName().MatchString(host) || strings.Contains(host, ".."):
+	case len(host) > 253 || !hostName(host) || strings.Contains(host, ".."):
 		return -1
 	case strings.Trim(last, "0123456789") == "": // 192.168.125.300 is no name
 		return -1

@@ -36,14 +36,8 @@ type surveyor struct {
 	lines   map[int]cmdline.Line
 	ports   []uint16
 	ahead   func() (proc.Sockets, error) // the connections to the ports of terms, which are listed while the table is read
-	conns   []found
+	conns   []proc.Conn
 	unread  []unread
-}
-
-// found is a connection with what is needed to judge where it belongs.
-type found struct {
-	proc.Conn
-	container bool
 }
 
 // LookWide reads the process table, the sockets of every network namespace it can see, the ledger, and go2rtc. Book is
@@ -196,8 +190,8 @@ func (s *surveyor) readSockets(ctx context.Context) {
 		last := look == looks || ctx.Err() != nil
 		s.conns, s.unread = s.sockets(ports)
 		s.own(ctx)
-		unsettled := func(c found) bool {
-			return c.PID == 0 && c.Inode != 0 && (s.UID == 0 || int(c.UID) == s.UID) && !c.container
+		unsettled := func(c proc.Conn) bool {
+			return c.PID == 0 && c.Inode != 0 && (s.UID == 0 || int(c.UID) == s.UID) && !c.Elsewhere
 		}
 		if last || !slices.ContainsFunc(s.conns, unsettled) {
 			break
@@ -208,7 +202,7 @@ func (s *surveyor) readSockets(ctx context.Context) {
 	for _, u := range s.unread {
 		s.blind(u.where, u.err, u.matters)
 	}
-	s.conns = slices.DeleteFunc(s.conns, func(c found) bool {
+	s.conns = slices.DeleteFunc(s.conns, func(c proc.Conn) bool {
 		_, camera := slices.BinarySearch(s.ports, c.Remote.Port())
 		return !camera && !s.lines[c.PID].Hidden // of a port that is no camera's by itself
 	})
@@ -245,7 +239,7 @@ type unread struct {
 
 // sockets lists the connections to the ports, in our network namespace and in every other one that we can see, once each,
 // and what it could not read.
-func (s *surveyor) sockets(ports []uint16) ([]found, []unread) {
+func (s *surveyor) sockets(ports []uint16) ([]proc.Conn, []unread) {
 	var missing []unread
 	list := func() (proc.Sockets, error) { return s.fs.Connections(ports) }
 	if s.ahead != nil {
@@ -259,23 +253,19 @@ func (s *surveyor) sockets(ports []uint16) ([]found, []unread) {
 		missing = append(missing, unread{"how long connections are silent", here.Why, false})
 	}
 	s.Method = here.Method
-	all := make([]found, 0, len(here.Conns))
-	known := make(map[uint64]bool, len(here.Conns))
-	add := func(conns []proc.Conn, container bool) {
-		for _, c := range conns {
-			if !s.terms.Limits.Cover(c.Remote) || c.Inode != 0 && known[c.Inode] {
-				continue
-			}
-			known[c.Inode] = true
-			all = append(all, found{c, container})
-		}
+	known := make(map[uint64]bool, len(here.Conns)) // the kernel may tell of one twice, and so may two processes of one namespace
+	again := func(c proc.Conn) bool {
+		before := len(known)
+		known[c.Inode] = true
+		return c.Inode != 0 && len(known) == before
 	}
-	add(here.Conns, false)
+	unwanted := func(c proc.Conn) bool { return !s.terms.Limits.Cover(c.Remote) || again(c) }
+	all := slices.DeleteFunc(here.Conns, unwanted)
 	for _, pid := range s.elsewhere() {
 		there, err := s.fs.ConnectionsIn(pid, ports)
 		switch {
 		case err == nil:
-			add(there.Conns, true)
+			all = append(all, slices.DeleteFunc(there.Conns, unwanted)...)
 		case !vanished(err):
 			missing = append(missing, unread{"connections of another network namespace", err, false})
 		}
@@ -310,7 +300,11 @@ func (s *surveyor) elsewhere() []int {
 
 // own names who holds the connections: the candidates, whose descriptors have been read, then anybody.
 func (s *surveyor) own(ctx context.Context) {
-	holders := map[uint64]int{}
+	sockets := 0
+	for _, d := range s.details {
+		sockets += len(d.Sockets)
+	}
+	holders := make(map[uint64]int, sockets)
 	for pid, d := range s.details {
 		for _, inode := range d.Sockets {
 			if other, taken := holders[inode]; !taken || pid < other {
@@ -325,7 +319,7 @@ func (s *surveyor) own(ctx context.Context) {
 			stat, _ := s.process(pid)
 			c.PID, c.Program = pid, stat.Comm
 		} else if c.Inode != 0 {
-			orphans = append(orphans, c.Conn)
+			orphans = append(orphans, *c)
 		}
 	}
 	if len(orphans) == 0 {
@@ -397,7 +391,7 @@ func (s *surveyor) note() {
 	for _, c := range s.conns {
 		noted := Connection{
 			Local: c.Local, Remote: c.Remote, State: c.State, UID: c.UID, ReceiveQueue: c.RecvQueue,
-			PID: c.PID, Program: printable(c.Program), Held: c.Inode != 0, Container: c.container,
+			PID: c.PID, Program: printable(c.Program), Held: c.Inode != 0, Container: c.Elsewhere,
 		}
 		if c.SilentKnown {
 			ms := c.Silent.Milliseconds()

@@ -19,6 +19,7 @@ type Conn struct {
 	SilentKnown   bool           // false: the kernel does not tell (fallback, SYN_SENT, TIME_WAIT)
 	PID           int            // a process that holds the socket, filled in by Own; 0: unknown
 	Program       string         // its name; "": unknown
+	Elsewhere     bool           // of another network namespace: told by ConnectionsIn and ConnectionsOf
 }
 
 // The states of a TCP connection, under the kernel's names (include/net/tcp_states.h).
@@ -122,7 +123,7 @@ func (f FS) ConnectionsOf(pid int, ports []uint16) (Sockets, error) {
 	if err != nil {
 		return Sockets{}, fmt.Errorf("TCP connections of process %d: %w", pid, vanished(pid, err))
 	}
-	return Sockets{Conns: conns, Method: Procfs}, nil
+	return Sockets{Conns: elsewhere(conns), Method: Procfs}, nil
 }
 
 func sortedPorts(ports []uint16) []uint16 {

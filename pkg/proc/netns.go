@@ -16,7 +16,7 @@ func (f FS) ConnectionsIn(pid int, ports []uint16) (Sockets, error) {
 	}
 	conns, refused := dumpConnectionsIn(f.path(pid, "ns/net"), sortedPorts(ports))
 	if refused == nil {
-		return Sockets{Conns: conns, Method: Netlink}, nil
+		return Sockets{Conns: elsewhere(conns), Method: Netlink}, nil
 	}
 	sockets, err := f.ConnectionsOf(pid, ports)
 	if err != nil {
@@ -24,6 +24,13 @@ func (f FS) ConnectionsIn(pid int, ports []uint16) (Sockets, error) {
 	}
 	sockets.Why = refused
 	return sockets, nil
+}
+
+func elsewhere(conns []Conn) []Conn {
+	for i := range conns {
+		conns[i].Elsewhere = true
+	}
+	return conns
 }
 
 func dumpConnectionsIn(namespace string, ports []uint16) ([]Conn, error) {
