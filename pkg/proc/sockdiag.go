@@ -52,29 +52,38 @@ func dump(filter []byte, namespace int) ([]Conn, error) {
 	if err := socket.SetDeadline(time.Now().Add(dumpLimit)); err != nil {
 		return nil, err
 	}
-	conns := []Conn{}
+	conns, err := dumpBy(socket, tcpDiag, dumpRequestOfBoth(filter))
+	if err == nil {
+		return conns, nil
+	}
 	// IPv4-mapped connections of an IPv6 socket are in the dump of AF_INET6 only, so no connection is seen twice.
+	conns = []Conn{}
 	for _, family := range []uint8{unix.AF_INET, unix.AF_INET6} {
-		asked, err := socket.Send(netlink.Message{
-			Header: netlink.Header{Type: unix.SOCK_DIAG_BY_FAMILY, Flags: netlink.Request | netlink.Dump},
-			Data:   dumpRequest(family, filter),
-		})
+		more, err := dumpBy(socket, unix.SOCK_DIAG_BY_FAMILY, dumpRequest(family, filter))
 		if err != nil {
 			return nil, err
 		}
-		err = receive(socket, asked.Header.Sequence, func(data []byte) error {
-			conn, err := decodeDiag(data)
-			if len(conns) == cap(conns) { // twice the room: append gives a quarter more, and with thousands copies most of its time
-				conns = slices.Grow(conns, max(len(conns), 64))
-			}
-			conns = append(conns, conn)
-			return err
-		})
-		if err != nil {
-			return nil, err
-		}
+		conns = append(conns, more...)
 	}
 	return conns, nil
+}
+
+// dumpBy sends one request for a dump and returns what it brings.
+func dumpBy(socket *netlink.Conn, kind netlink.HeaderType, request []byte) ([]Conn, error) {
+	asked, err := socket.Send(netlink.Message{Header: netlink.Header{Type: kind, Flags: netlink.Request | netlink.Dump}, Data: request})
+	if err != nil {
+		return nil, err
+	}
+	conns := []Conn{}
+	err = receive(socket, asked.Header.Sequence, func(data []byte) error {
+		conn, err := decodeDiag(data)
+		if len(conns) == cap(conns) { // twice the room: append gives a quarter more, and with thousands copies most of its time
+			conns = slices.Grow(conns, max(len(conns), 64))
+		}
+		conns = append(conns, conn)
+		return err
+	})
+	return conns, err
 }
 
 // receive reads the answers to a dump, in place. Receiving them one by one in memory of their own, as the library does,
@@ -139,11 +148,31 @@ func answers(data []byte, sequence uint32, each func(data []byte) error) (done b
 	return false, nil
 }
 
+// tcpDiag is TCPDIAG_GETSOCK of linux/inet_diag.h, the older way to ask, which knows no families and so brings both: the
+// kernel walks its table of connections once, and on a host with few of them that walk is all the work.
+const tcpDiag = 18
+
+// dumpRequestOfBoth is struct inet_diag_req and the filter as its attribute.
+func dumpRequestOfBoth(filter []byte) []byte {
+	const size = 60
+	request := make([]byte, size, size+4+len(filter))
+	request[3] = 1 << (diagInfo - 1)
+	binary.NativeEndian.PutUint32(request[52:], wantedStates)
+	return appendFilter(request, filter)
+}
+
+// wantedStates are all but LISTEN, and those of a socket that is merely bound.
+const wantedStates = ^uint32(1<<listen | 1<<13)
+
 // dumpRequest is struct inet_diag_req_v2 and the filter as its attribute.
 func dumpRequest(family uint8, filter []byte) []byte {
 	request := make([]byte, diagRequest, diagRequest+4+len(filter))
 	request[0], request[1], request[2] = family, unix.IPPROTO_TCP, 1<<(diagInfo-1)
-	binary.NativeEndian.PutUint32(request[4:], ^uint32(1<<listen|1<<13)) // all states but LISTEN and merely bound
+	binary.NativeEndian.PutUint32(request[4:], wantedStates)
+	return appendFilter(request, filter)
+}
+
+func appendFilter(request, filter []byte) []byte {
 	request = binary.NativeEndian.AppendUint16(request, uint16(4+len(filter)))
 	request = binary.NativeEndian.AppendUint16(request, diagBytecode)
 	return append(request, filter...)

@@ -4,11 +4,13 @@ import (
 	"encoding/binary"
 	"errors"
 	"math/rand/v2"
+	"net"
 	"net/netip"
 	"slices"
 	"testing"
 	"time"
 
+	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
 )
 
@@ -209,4 +211,38 @@ func FuzzDecodeDiag(f *testing.F) {
 			t.Errorf("%+v", conn)
 		}
 	})
+}
+
+func TestOneQuestionBringsBothFamilies(t *testing.T) {
+	t.Parallel()
+	four := listenOn(t, drawn())
+	connected(t, four)
+	mapped(t, four)
+	six, err := net.Listen("tcp6", "[::1]:0")
+	if err != nil {
+		t.Skip("no IPv6 here: ", err)
+	}
+	t.Cleanup(func() { six.Close() })
+	conn, err := net.Dial("tcp6", six.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	socket, err := netlink.Dial(unix.NETLINK_SOCK_DIAG, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { socket.Close() })
+	ports := sortedPorts([]uint16{portOf(four), netip.MustParseAddrPort(six.Addr().String()).Port()})
+	conns, err := dumpBy(socket, tcpDiag, dumpRequestOfBoth(portFilter(ports)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := map[string]int{}
+	for _, c := range conns {
+		found[c.Remote.String()]++
+	}
+	if found[four.Addr().String()] != 2 || found[six.Addr().String()] != 1 {
+		t.Errorf("%v, want two to %s and one to %s", found, four.Addr(), six.Addr())
+	}
 }
