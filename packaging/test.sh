@@ -10,7 +10,7 @@ trap 'rm -f "$log"' EXIT
 
 go vet ./...
 status=0
-env CAMWARDEN_TEST_RUN="$run" go test -race -count=1 -timeout 60m -v "$@" ./... >"$log" 2>&1 || status=$?
+env CAMWARDEN_TEST_RUN="$run" GORACE=atexit_sleep_ms=0 go test -race -count=1 -timeout 60m -v "$@" ./... >"$log" 2>&1 || status=$?
 if [ "$status" -ne 0 ]; then
 	# What failed, and what it said: -v is for the figures below, not for the eye.
 	grep -vE '^=== (RUN|PAUSE|CONT|NAME)|^ *--- (PASS|SKIP)|^PASS$' "$log" || true

@@ -19,7 +19,7 @@ import (
 func TestThirtyRoundsAreQuietBetweenOneAndTheNext(t *testing.T) {
 	t.Parallel()
 	const rounds, cooldown = 30, time.Second
-	s := newSite(t, []camsim.Config{{Temper: camsim.Healthy}, {Temper: camsim.SilentAfterPlay}})
+	s := newSite(t, []camsim.Config{{Temper: camsim.Healthy}, {Temper: camsim.SilentAfterPlay}}, asReleased)
 	command := s.round("office", "--source", "ffmpeg", "--timeout", "2500ms", "--cooldown", cooldown.String(), "--if-busy", "wait")
 
 	looks, pictures := 0, 0

@@ -39,6 +39,7 @@ type site struct {
 	env    []string
 	limit  int    // max_connections of every camera
 	ffmpeg string // ffmpeg.path
+	binary string // the camwarden of the site
 
 	sources string // of the configuration; default ffmpeg
 	more    string // lines of the configuration
@@ -49,6 +50,10 @@ type site struct {
 type option func(*site)
 
 func asUser(uid int) option           { return func(s *site) { s.uid = uid } }
+// asReleased is for tests that start camwarden so often, or beside so much, that the race detector would take most of their
+// time: it makes a start four times as dear.
+func asReleased(s *site) { s.binary = cmp.Or(os.Getenv(released), s.binary) }
+
 func limitedTo(limit int) option      { return func(s *site) { s.limit = limit } }
 func withFFmpeg(script string) option { return func(s *site) { s.ffmpeg = s.script("ffmpeg", script) } }
 
@@ -71,7 +76,9 @@ func newSite(t *testing.T, cameras []camsim.Config, options ...option) *site {
 	// default in a child (execve(2)).
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGHUP)
 	temp := t.TempDir()
-	s := &site{t: t, uid: os.Getuid(), dir: filepath.Join(temp, "site"), limit: 2, ffmpeg: "ffmpeg"}
+	self, err := os.Executable()
+	check(t, err)
+	s := &site{t: t, uid: os.Getuid(), binary: self, dir: filepath.Join(temp, "site"), limit: 2, ffmpeg: "ffmpeg"}
 	s.mark = cmp.Or(os.Getenv("CAMWARDEN_TEST_RUN"), "by-hand-"+strconv.Itoa(os.Getpid())) + "/" + strings.ReplaceAll(t.Name(), "/", "+") + "-" + filepath.Base(filepath.Dir(temp))
 	check(t, os.Chmod(filepath.Dir(temp), 0o755)) // t.TempDir made it for us alone
 	check(t, os.MkdirAll(filepath.Join(s.dir, "bin"), 0o755))
@@ -90,20 +97,22 @@ func newSite(t *testing.T, cameras []camsim.Config, options ...option) *site {
 	check(t, filepath.Walk(s.dir, func(path string, _ os.FileInfo, err error) error {
 		return errors.Join(err, os.Lchown(path, s.uid, s.uid))
 	}))
-	s.env = []string{"PATH=" + s.path("bin") + ":" + os.Getenv("PATH"), "HOME=" + s.dir, "TMPDIR=" + s.dir, "CAMWARDEN_TEST_RUN=" + s.mark}
+	s.env = []string{"PATH=" + s.path("bin") + ":" + os.Getenv("PATH"), "HOME=" + s.dir, "TMPDIR=" + s.dir, "CAMWARDEN_TEST_RUN=" + s.mark, hurry}
 	t.Cleanup(s.endAll)
 	return s
 }
 
-// install puts this test binary into the site's bin as camwarden: called by that name it is main and nothing else.
+// hurry keeps a program with the race detector from waiting a second before it ends, for races that might still come.
+const hurry = "GORACE=atexit_sleep_ms=0"
+
+// install puts the camwarden of the site into its bin. That is this test binary, unless another one was asked for: called
+// by that name it is main and nothing else.
 func (s *site) install() {
 	s.t.Helper()
-	self, err := os.Executable()
-	check(s.t, err)
-	if os.Link(self, s.path("bin", "camwarden")) == nil {
+	if os.Link(s.binary, s.path("bin", "camwarden")) == nil {
 		return
 	}
-	from, err := os.Open(self)
+	from, err := os.Open(s.binary)
 	check(s.t, err)
 	defer from.Close()
 	to, err := os.OpenFile(s.path("bin", "camwarden"), os.O_WRONLY|os.O_CREATE, 0o755)

@@ -62,7 +62,7 @@ func TestSoakKilledRoundsLeaveNothingAlive(t *testing.T) {
 // killRounds kills that many rounds at random moments by SIGKILL, and looks each time who survived and what the next one says.
 func killRounds(t *testing.T, uid, moments int) {
 	random := drawn(t)
-	s := newSite(t, hanging(), asUser(uid))
+	s := newSite(t, hanging(), asUser(uid), asReleased)
 	var tally struct{ withChildren, withLeases, recovered int }
 	var slowest time.Duration
 	for i := range moments {
@@ -198,7 +198,7 @@ func none(what string, lists ...[]string) error {
 func TestARoundKilledWhileItWritesLeavesNoHalfAPicture(t *testing.T) {
 	t.Parallel()
 	random := drawn(t)
-	s := newSite(t, []camsim.Config{{Temper: camsim.Healthy}, {Temper: camsim.Healthy, Name: "yard"}})
+	s := newSite(t, []camsim.Config{{Temper: camsim.Healthy}, {Temper: camsim.Healthy, Name: "yard"}}, asReleased)
 	whole := 0
 	for range 10 {
 		out, folders := s.path("out"), func() []string { found, _ := filepath.Glob(s.path("out", "*")); return found }

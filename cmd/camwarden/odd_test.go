@@ -86,7 +86,7 @@ func TestAnOddCommandLineIsToldBeforeAnyCameraIsDialled(t *testing.T) {
 		for _, uid := range users() {
 			t.Run(fmt.Sprintf("%s uid %d", o.name, uid), func(t *testing.T) {
 				t.Parallel()
-				s := newSite(t, []camsim.Config{{Temper: camsim.Healthy}}, asUser(uid))
+				s := newSite(t, []camsim.Config{{Temper: camsim.Healthy}}, asUser(uid), asReleased)
 				s.own(0o755, nowhere, "bin", "nowhere")
 				if o.spoil != nil {
 					o.spoil(s)

@@ -27,7 +27,7 @@ func TestTheNextRunRemovesExactlyTheStreamsOfAKilledOne(t *testing.T) {
 }
 
 func killRelayed(t *testing.T, phase string, genuine bool) {
-	s := newSite(t, append(healthy(12), camsim.Config{Temper: camsim.SilentAfterPlay}), through(relaying{genuine: genuine}))
+	s := newSite(t, append(healthy(12), camsim.Config{Temper: camsim.SilentAfterPlay}), through(relaying{genuine: genuine}), asReleased)
 	s.register(strayName, s.subnet.Cameras[0].URL()+"#backchannel=0#%")
 	before := s.file()
 	killed := 0

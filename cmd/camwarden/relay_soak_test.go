@@ -27,7 +27,7 @@ func TestSoakManyRelayedRoundsLeaveGo2rtcAsItWas(t *testing.T) {
 
 // manyRelayed makes rounds over 12 cameras, 3 of them faulty.
 func manyRelayed(t *testing.T, genuine bool, rounds int) {
-	s := newSite(t, append(faulty(), healthy(9)...), limitedTo(2), through(relaying{genuine: genuine}))
+	s := newSite(t, append(faulty(), healthy(9)...), limitedTo(2), through(relaying{genuine: genuine}), asReleased)
 	before := s.file()
 	failed := s.subnet.Camera("wrong-password")
 	registered, pictures, busy := 0, 0, 0

@@ -24,7 +24,35 @@ const patience = 10 * time.Second
 
 func TestMain(m *testing.M) {
 	// The scripts run this very binary as camwarden: what is tested is main, real processes and real exit codes.
-	testscript.Main(m, map[string]func(){"camwarden": main, "container": container})
+	testscript.Main(suite{m}, map[string]func(){"camwarden": main, "container": container})
+}
+
+// suite are the tests, with a camwarden beside them that has no race detector.
+type suite struct{ *testing.M }
+
+// released names the variable that holds the path of that camwarden; it is not set where this binary is one itself.
+const released = "CAMWARDEN_TEST_RELEASED"
+
+func (s suite) Run() int {
+	if !raced {
+		return s.M.Run()
+	}
+	dir, err := os.MkdirTemp("", "camwarden-released")
+	if err == nil {
+		defer os.RemoveAll(dir)
+		err = os.Setenv(released, filepath.Join(dir, "camwarden"))
+	}
+	if err == nil {
+		var out []byte
+		if out, err = exec.Command("go", "build", "-trimpath", "-o", os.Getenv(released), ".").CombinedOutput(); err != nil {
+			err = fmt.Errorf("go build: %w\n%s", err, out)
+		}
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return s.M.Run()
 }
 
 // TestScripts runs testdata/script/*.txtar; docs/testing.md explains their language and the commands added here.
@@ -75,6 +103,7 @@ func setUp(env *testscript.Env) error {
 	}
 	env.Setenv("CAMWARDEN_TEST_RUN", run+"/"+filepath.Base(env.WorkDir))
 	env.Setenv("HOME", env.WorkDir)
+	env.Vars = append(env.Vars, hurry)
 	env.Setenv("XDG_CONFIG_HOME", filepath.Join(env.WorkDir, ".config"))
 	env.Setenv("CAMWARDEN_STATE_DIR", filepath.Join(env.WorkDir, ".state"))
 	env.Setenv("SCHEMAS", schemas())

@@ -32,7 +32,7 @@ func viewersThroughRounds(t *testing.T, genuine, ours bool, rounds int) {
 		{Temper: camsim.Healthy, Name: "player"},
 		{Temper: camsim.Healthy, Name: "page", Codec: camsim.MJPEG},
 		{Temper: camsim.Healthy, Name: "plain"},
-	}, limitedTo(1), through(relaying{genuine: genuine, streams: func(s *site) map[string]string {
+	}, asReleased, limitedTo(1), through(relaying{genuine: genuine, streams: func(s *site) map[string]string {
 		if ours {
 			return nil
 		}

@@ -158,7 +158,7 @@ func TestAWrongPlaceIsToldBeforeAnyCameraIsDialled(t *testing.T) {
 		for _, p := range places {
 			t.Run(fmt.Sprintf("%s uid %d", p.name, uid), func(t *testing.T) {
 				t.Parallel()
-				s := newSite(t, []camsim.Config{{Temper: camsim.Healthy}}, asUser(uid))
+				s := newSite(t, []camsim.Config{{Temper: camsim.Healthy}}, asUser(uid), asReleased)
 				p.spoil(s)
 				before := s.listing()
 				args := []string{"well"}

@@ -168,6 +168,23 @@ func TestEveryFindingHasItsCase(t *testing.T) {
 				s.Connections[0].PID, s.Suspects = 0, nil
 			}, []string{"connection-hidden-owner"}, doctor.Warned, "sudo camwarden doctor 192.168.125.19",
 		},
+		"a host that does not resolve": {
+			func(s *scene) {
+				s.Blind = []observe.Blind{{Where: "camera gate", Why: "its host gate.lan does not resolve"}}
+			}, []string{"blind-camera"}, doctor.CannotTell, "name the address",
+		},
+		"sockets closed to an ordinary user": {
+			func(s *scene) {
+				s.UID = 1000
+				s.Blind = []observe.Blind{{Where: "connections", Why: "permission denied"}}
+			}, []string{"blind-connections"}, doctor.CannotTell, "sudo camwarden doctor",
+		},
+		"sockets closed to root": {
+			func(s *scene) {
+				s.UID = 0
+				s.Blind = []observe.Blind{{Where: "connections", Why: "permission denied"}}
+			}, []string{"blind-connections"}, doctor.CannotTell, "on the host itself",
+		},
 		"a subnet that fell silent": {
 			func(s *scene) {
 				for i := range 3 {

@@ -68,10 +68,26 @@ func (e *examination) findBlind() {
 	for _, b := range e.survey.Blind {
 		f := Finding{
 			Code: "blind-" + slug(b.Where), Severity: Warning, Subject: b.Where,
-			Summary: "could not look: " + b.Where, Evidence: b.Why, Remedy: "sudo camwarden doctor",
+			Summary: "could not look: " + b.Where, Evidence: b.Why, Remedy: e.sight(slug(b.Where)),
 		}
 		e.find(f)
 	}
+}
+
+// sight is how to see what was not seen. Root sees most, and where root did not, another place or another question does.
+func (e *examination) sight(kind string) string {
+	switch kind {
+	case "camera":
+		return "camwarden config show | grep -B1 'host: '    # name the address, or one that resolves here"
+	case "configuration":
+		return "camwarden config check"
+	case "go2rtc":
+		return "camwarden streams list    # asks it alone, and says what is wrong"
+	}
+	if e.survey.UID != 0 {
+		return "sudo camwarden doctor"
+	}
+	return "camwarden doctor    # on the host itself, where this is a container"
 }
 
 // slug is the kind of place that was not seen: the part of its name that does not change from one to the next.
