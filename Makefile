@@ -11,8 +11,8 @@ FUZZTIME  ?= 30s
 help: ## what there is to make
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
 
-build: ## bin/camwarden and bin/camsim
-	$(GO) build -trimpath -o bin/ ./cmd/camwarden ./cmd/camsim
+build: ## bin/camwarden and bin/camsim, linked as they are released
+	CGO_ENABLED=0 $(GO) build -trimpath -o bin/ ./cmd/camwarden ./cmd/camsim
 
 demo: ## a round over a simulated subnet, pictures in ./demo (installs ffmpeg if it is missing)
 	@packaging/install.sh ffmpeg

@@ -49,7 +49,8 @@ type site struct {
 // option changes a site before its configuration is written.
 type option func(*site)
 
-func asUser(uid int) option           { return func(s *site) { s.uid = uid } }
+func asUser(uid int) option { return func(s *site) { s.uid = uid } }
+
 // asReleased is for tests that start camwarden so often, or beside so much, that the race detector would take most of their
 // time: it makes a start four times as dear.
 func asReleased(s *site) { s.binary = cmp.Or(os.Getenv(released), s.binary) }

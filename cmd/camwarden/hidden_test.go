@@ -206,19 +206,34 @@ func (h *hidden) snapshot(camera string, more ...string) []string {
 		"--state-dir", h.path("state"), "-d", h.path("out"), "--log-level", "debug"}, more...)
 }
 
+// TestNoPasswordIsToBeSeenAnywhere has root use the one source and an ordinary user the other; the soak has each use both.
 func TestNoPasswordIsToBeSeenAnywhere(t *testing.T) {
+	t.Parallel()
+	who := users()
+	noPassword(t, "ffmpeg", who[0])
+	noPassword(t, "rtsp", who[len(who)-1])
+}
+
+func TestSoakNoPasswordIsToBeSeenAnywhere(t *testing.T) {
+	if os.Getenv("CAMWARDEN_SOAK") == "" {
+		t.Skip("takes minutes: CAMWARDEN_SOAK=1")
+	}
 	t.Parallel()
 	for _, source := range []string{"ffmpeg", "rtsp"} {
 		for _, uid := range users() {
-			t.Run(fmt.Sprintf("%s uid %d", source, uid), func(t *testing.T) {
-				t.Parallel()
-				h := newHidden(t, uid, withFFmpeg(decoderHangs))
-				h.whileChildrenHang(source)
-				h.afterwards(source)
-				t.Logf("looked into %d places", h.seen)
-			})
+			noPassword(t, source, uid)
 		}
 	}
+}
+
+func noPassword(t *testing.T, source string, uid int) {
+	t.Run(fmt.Sprintf("%s uid %d", source, uid), func(t *testing.T) {
+		t.Parallel()
+		h := newHidden(t, uid, withFFmpeg(decoderHangs))
+		h.whileChildrenHang(source)
+		h.afterwards(source)
+		t.Logf("looked into %d places", h.seen)
+	})
 }
 
 // whileChildrenHang looks while cameras hang at PLAY. The source rtsp has no child there: its hangs over the picture.

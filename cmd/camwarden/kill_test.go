@@ -35,9 +35,9 @@ const hang = 5
 func TestKilledRoundsLeaveNothingAlive(t *testing.T) {
 	t.Parallel()
 	for _, uid := range users() {
-		moments := 8
+		moments := 6
 		if uid == nobody {
-			moments = 4
+			moments = 3
 		}
 		t.Run(fmt.Sprint("uid ", uid), func(t *testing.T) {
 			t.Parallel()
@@ -200,7 +200,7 @@ func TestARoundKilledWhileItWritesLeavesNoHalfAPicture(t *testing.T) {
 	random := drawn(t)
 	s := newSite(t, []camsim.Config{{Temper: camsim.Healthy}, {Temper: camsim.Healthy, Name: "yard"}}, asReleased)
 	whole := 0
-	for range 10 {
+	for range 6 {
 		out, folders := s.path("out"), func() []string { found, _ := filepath.Glob(s.path("out", "*")); return found }
 		check(t, os.RemoveAll(out))
 		r := s.start(s.round("office", "-d", out)...)

@@ -31,7 +31,7 @@ func killRelayed(t *testing.T, phase string, genuine bool) {
 	s.register(strayName, s.subnet.Cameras[0].URL()+"#backchannel=0#%")
 	before := s.file()
 	killed := 0
-	for attempt := range 8 {
+	for attempt := range 6 {
 		r := s.start(s.round("office", "--timeout", "60s", "-j", "4")...)
 		if !s.reaches(phase, r) {
 			continue // it was quicker than we

@@ -14,7 +14,7 @@ import (
 // TestManyRelayedRoundsLeaveGo2rtcAsItWas is the short form of the soak below.
 func TestManyRelayedRoundsLeaveGo2rtcAsItWas(t *testing.T) {
 	t.Parallel()
-	kinds(t, func(t *testing.T, genuine bool) { manyRelayed(t, genuine, 12) })
+	kinds(t, func(t *testing.T, genuine bool) { manyRelayed(t, genuine, 6) })
 }
 
 func TestSoakManyRelayedRoundsLeaveGo2rtcAsItWas(t *testing.T) {

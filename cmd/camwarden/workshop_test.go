@@ -45,7 +45,9 @@ func (w *workshop) build(folder string) string {
 	if _, err := os.Stat(program); err == nil {
 		return program
 	}
-	out, err := exec.Command("go", "build", "-trimpath", "-o", program, absolute).CombinedOutput()
+	cmd := exec.Command("go", "build", "-trimpath", "-o", program, absolute)
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0") // as it is released
+	out, err := cmd.CombinedOutput()
 	if err != nil {
 		w.t.Fatalf("go build %s: %v\n%s", folder, err, out)
 	}

@@ -161,12 +161,24 @@ func (u *units) piece(p piece) error {
 	if len(u.fragments)+len(p.data) > u.limit {
 		return errTooBig
 	}
-	u.fragments = append(u.fragments, p.data...)
+	u.fragments = append(u.roomFor(u.fragments, len(p.data)), p.data...)
 	if !p.last {
 		return nil
 	}
 	u.fragmenting = false
 	return u.nals(u.fragments)
+}
+
+// roomFor makes four times the room where n more bytes have none. A key frame has some hundred KiB, in packets of 1.4 KiB:
+// append would copy it a dozen times, and clear each page beforehand.
+func (u *units) roomFor(data []byte, n int) []byte {
+	need := len(data) + n
+	if need <= cap(data) {
+		return data
+	}
+	larger := make([]byte, len(data), max(need, min(4*cap(data), u.limit)))
+	copy(larger, data)
+	return larger
 }
 
 // nals takes what should be one NAL unit. Some cameras put several in, with start codes between them: a start code
@@ -232,7 +244,7 @@ func (u *units) add(nal []byte) error {
 	if len(u.picture)+len(startCode)+len(nal) > u.limit {
 		return errTooBig
 	}
-	u.picture = append(append(u.picture, startCode...), nal...)
+	u.picture = append(append(u.roomFor(u.picture, len(startCode)+len(nal)), startCode...), nal...)
 	return nil
 }
 

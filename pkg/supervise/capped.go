@@ -12,7 +12,7 @@ type capped struct {
 	over chan struct{} // closed when more has come than max
 
 	mu   sync.Mutex // a child that is stuck may still write while its ending is read
-	kept bytes.Buffer
+	kept []byte
 	cut  bool
 }
 
@@ -23,11 +23,12 @@ func newCapped(limit int64) *capped {
 func (w *capped) Write(p []byte) (int, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	room := w.max - int64(w.kept.Len())
+	room := w.max - int64(len(w.kept))
 	if int64(len(p)) <= room {
-		return w.kept.Write(p)
+		w.keep(p)
+		return len(p), nil
 	}
-	w.kept.Write(p[:room])
+	w.keep(p[:room])
 	if !w.cut {
 		w.cut = true
 		close(w.over)
@@ -35,11 +36,22 @@ func (w *capped) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// taken returns what was kept so far, and whether there was more.
+// keep appends, with four times the room whenever there is none left: pictures have some hundred KiB, and each copy, as each
+// page that append would clear, costs as much time as reading them.
+func (w *capped) keep(p []byte) {
+	if need := len(w.kept) + len(p); need > cap(w.kept) {
+		larger := make([]byte, len(w.kept), max(int64(need), min(4*int64(cap(w.kept)), w.max)))
+		copy(larger, w.kept)
+		w.kept = larger
+	}
+	w.kept = append(w.kept, p...)
+}
+
+// taken returns what was kept so far, and whether there was more. What comes later is put behind it, or elsewhere.
 func (w *capped) taken() ([]byte, bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return bytes.Clone(w.kept.Bytes()), w.cut
+	return w.kept[:len(w.kept):len(w.kept)], w.cut
 }
 
 func (w *capped) overflowed() bool {
