@@ -191,6 +191,13 @@ func (d *decoder) single(f *pending) ([]byte, *fault.Error) {
 	return ending.Stdout, d.verdict(f.ctx, ending)
 }
 
+// environment is that of every ffmpeg that makes a picture: messages in English, which the rules read, and large pages in
+// one piece for its memory. That is half as many page faults, which are slow on some hosts (glibc manual, "Memory
+// Allocation Tunables"); other C libraries do not know the name.
+func environment() []string {
+	return []string{"LC_ALL=C", "GLIBC_TUNABLES=glibc.malloc.hugetlb=1:glibc.malloc.mmap_threshold=1073741824:glibc.malloc.top_pad=67108864"}
+}
+
 // run runs an ffmpeg that dials nobody; the spec lacks all that is the same for each.
 func (d *decoder) run(ctx context.Context, camera string, limit time.Duration, spec supervise.Spec) (supervise.Ending, *fault.Error) {
 	path, err := supervise.Find(d.program)
@@ -202,9 +209,7 @@ func (d *decoder) run(ctx context.Context, camera string, limit time.Duration, s
 		return supervise.Ending{}, fault.From(err, fault.Local, fault.Decoding)
 	}
 	spec.Path, spec.Limit, spec.Grace, spec.MaxStdout, spec.MaxStderr = path, limit, grace, maxStdout, 1<<16
-	// Large pages, in one piece, for the memory of a picture: half as many page faults, which are slow on some hosts (glibc manual,
-	// "Memory Allocation Tunables"); other C libraries do not know the name.
-	spec.Env = []string{"LC_ALL=C", "GLIBC_TUNABLES=glibc.malloc.hugetlb=1:glibc.malloc.mmap_threshold=1073741824:glibc.malloc.top_pad=67108864"}
+	spec.Env = environment()
 	return d.supervisor.Run(ctx, spec), nil
 }
 

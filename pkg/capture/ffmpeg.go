@@ -126,7 +126,7 @@ func (f *FFmpeg) Capture(ctx context.Context, v Visit) (Still, Report) {
 	secrets := redact.New(v.Password)
 	began := time.Now()
 	ending := f.supervisor.Run(ctx, supervise.Spec{
-		Path: tool.path, Args: order.args, Stdin: order.stdin, Env: []string{"LC_ALL=C"}, // the rules read English
+		Path: tool.path, Args: order.args, Stdin: order.stdin, Env: environment(),
 		Lease: held, Limit: time.Until(deadline), Grace: grace, MaxStdout: maxStdout, MaxStderr: maxStderr, Redact: secrets,
 		Settle: func(held *ledger.Held, ending supervise.Ending) error {
 			if !mayLinger(order.evidence(ending), ending) {

@@ -1,0 +1,52 @@
+package proc
+
+import (
+	"errors"
+	"io/fs"
+	"net"
+	"net/netip"
+	"testing"
+)
+
+func TestOneConnectionIsFoundByItsEndsWhileItStands(t *testing.T) {
+	t.Parallel()
+	for name, address := range map[string]string{"IPv4": net.JoinHostPort(drawn(), "0"), "IPv6": "[::1]:0"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			listener, err := net.Listen("tcp", address)
+			if err != nil {
+				t.Skip(err)
+			}
+			defer listener.Close()
+			conn, err := net.Dial("tcp", listener.Addr().String())
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer conn.Close()
+			local, remote := netip.MustParseAddrPort(conn.LocalAddr().String()), netip.MustParseAddrPort(conn.RemoteAddr().String())
+			found, err := Default().Connection(local, remote)
+			if err != nil || found.Local != local || found.Remote != remote || found.State != Established || found.Inode == 0 || !found.SilentKnown {
+				t.Errorf("%+v, %v", found, err)
+			}
+			if again, err := findConnection(local, remote); err != nil || again.Inode != found.Inode {
+				t.Errorf("asked for by its ends alone: %+v, %v", again, err)
+			}
+			other := netip.AddrPortFrom(local.Addr(), local.Port()^1)
+			if found, err := findConnection(other, remote); !errors.Is(err, fs.ErrNotExist) {
+				t.Errorf("one that is not there: %+v, %v", found, err)
+			}
+			if found, err := findConnection(remote, netip.AddrPortFrom(local.Addr(), local.Port()^1)); !errors.Is(err, fs.ErrNotExist) {
+				t.Errorf("a listener was taken for a connection: %+v, %v", found, err)
+			}
+			picture := FS{Root: t.TempDir()}
+			if found, err := picture.Connection(local, remote); err == nil {
+				t.Errorf("in an empty picture: %+v", found)
+			}
+			_ = conn.Close()
+			eventually(t, "it is gone", func() bool {
+				found, err := Default().Connection(local, remote)
+				return errors.Is(err, fs.ErrNotExist) || err == nil && found.State != Established
+			})
+		})
+	}
+}
