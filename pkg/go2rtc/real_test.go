@@ -52,6 +52,9 @@ func startReal(t *testing.T, streams string) *running {
 	for began := time.Now(); ; time.Sleep(50 * time.Millisecond) {
 		info, err := r.Info(t.Context())
 		if err == nil {
+			_, err = r.List(t.Context()) // it listens before it knows all of its paths
+		}
+		if err == nil {
 			t.Logf("go2rtc %s", info.Version)
 			return r
 		}
