@@ -28,12 +28,13 @@ func (o *Observation) noteProcesses(table proc.FS, seen []proc.Seen, err error) 
 	o.Table = len(seen)
 	for _, s := range seen {
 		if mark, ours := ledger.ParseMark(s.Value); ours && s.PID != o.Self.PID {
-			o.addProcess(table, s.PID, mark)
+			o.addProcess(table, s.PID, s.Start, mark)
 		}
 	}
 }
 
-func (o *Observation) addProcess(table proc.FS, pid int, mark ledger.Mark) {
+// addProcess adds the process that had the pid when its mark was read, and not whoever may have the number by now.
+func (o *Observation) addProcess(table proc.FS, pid int, start uint64, mark ledger.Mark) {
 	id, err := table.Identify(pid)
 	if err != nil {
 		if !vanished(err) {
@@ -42,7 +43,7 @@ func (o *Observation) addProcess(table proc.FS, pid int, mark ledger.Mark) {
 		return
 	}
 	stat, err := table.Stat(pid)
-	if err != nil || stat.Start != id.Start {
+	if err != nil || id.Start != start || stat.Start != start {
 		return // gone, or another process has the number by now
 	}
 	p := Process{ID: id, Stat: stat, Mark: mark, Owner: proc.Unknown}
@@ -85,7 +86,7 @@ func (o *Observation) readLeases(book *ledger.Ledger, table proc.FS) {
 				o.blind(fmt.Sprintf("process %d of lease %s", l.Child.PID, l.ID), err, true)
 			}
 			if seen.Presence == proc.Running && !o.lists(l.Child) {
-				o.addProcess(table, l.Child.PID, l.Mark())
+				o.addProcess(table, l.Child.PID, l.Child.Start, l.Mark())
 			}
 		}
 		o.Leases = append(o.Leases, seen)

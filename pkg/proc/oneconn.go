@@ -53,10 +53,22 @@ func findConnection(local, remote netip.AddrPort) (Conn, error) {
 	if err := socket.SetDeadline(time.Now().Add(dumpLimit)); err != nil {
 		return Conn{}, err
 	}
+	return findBy(socket, unix.IPPROTO_TCP, local, remote)
+}
+
+// findBy asks for one connection of a protocol. A kernel that cannot tell of the protocol at all, for a module is missing, says
+// the same ENOENT as one that has no such connection; so it is then asked for a list that is empty whatever there is.
+func findBy(socket *netlink.Conn, protocol uint8, local, remote netip.AddrPort) (Conn, error) {
 	messages, err := socket.Execute(netlink.Message{
-		Header: netlink.Header{Type: unix.SOCK_DIAG_BY_FAMILY, Flags: netlink.Request}, Data: findRequest(local, remote),
+		Header: netlink.Header{Type: unix.SOCK_DIAG_BY_FAMILY, Flags: netlink.Request}, Data: findRequest(protocol, local, remote),
 	})
 	if errors.Is(err, unix.ENOENT) {
+		_, err := socket.Execute(netlink.Message{
+			Header: netlink.Header{Type: unix.SOCK_DIAG_BY_FAMILY, Flags: netlink.Request | netlink.Dump}, Data: nothingRequest(protocol, family(remote)),
+		})
+		if err != nil {
+			return Conn{}, errors.New("sock_diag cannot tell of this protocol: " + err.Error()) // no ENOENT to be taken for an absence
+		}
 		return Conn{}, absent(local, remote)
 	}
 	if err != nil {
@@ -74,19 +86,29 @@ func findConnection(local, remote netip.AddrPort) (Conn, error) {
 	return Conn{}, absent(local, remote)
 }
 
-// findRequest is struct inet_diag_req_v2 with the ends of one connection, whatever its cookie.
-func findRequest(local, remote netip.AddrPort) []byte {
+func family(end netip.AddrPort) uint8 {
+	if end.Addr().Is4() {
+		return unix.AF_INET
+	}
+	return unix.AF_INET6
+}
+
+// nothingRequest is struct inet_diag_req_v2 for the connections in no state: the kernel answers without a walk.
+func nothingRequest(protocol, family uint8) []byte {
 	request := make([]byte, diagRequest)
-	request[1], request[2] = unix.IPPROTO_TCP, 1<<(diagInfo-1)
+	request[0], request[1] = family, protocol
+	return request
+}
+
+// findRequest is struct inet_diag_req_v2 with the two plain ends of a connection, whatever its cookie.
+func findRequest(protocol uint8, local, remote netip.AddrPort) []byte {
+	request := make([]byte, diagRequest)
+	request[0], request[1], request[2] = family(remote), protocol, 1<<(diagInfo-1)
 	binary.NativeEndian.PutUint32(request[4:], ^uint32(0))
 	binary.BigEndian.PutUint16(request[8:], local.Port())
 	binary.BigEndian.PutUint16(request[10:], remote.Port())
-	request[0] = unix.AF_INET6
-	if remote.Addr().Unmap().Is4() {
-		request[0] = unix.AF_INET
-	}
-	copy(request[12:28], local.Addr().Unmap().AsSlice())
-	copy(request[28:44], remote.Addr().Unmap().AsSlice())
+	copy(request[12:28], local.Addr().AsSlice())
+	copy(request[28:44], remote.Addr().AsSlice())
 	const anyCookie = ^uint64(0) // INET_DIAG_NOCOOKIE, twice
 	binary.NativeEndian.PutUint64(request[48:], anyCookie)
 	return request

@@ -6,7 +6,28 @@ import (
 	"net"
 	"net/netip"
 	"testing"
+
+	"github.com/mdlayher/netlink"
+	"golang.org/x/sys/unix"
 )
+
+// A kernel that knows nothing of a protocol answers ENOENT too. To believe it would prove connections gone that stand.
+func TestAKernelThatCannotTellIsNotTakenForOneThatSaysNo(t *testing.T) {
+	t.Parallel()
+	socket, err := netlink.Dial(unix.NETLINK_SOCK_DIAG, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer socket.Close()
+	const nobodys = 253 // for experiments (RFC 3692): no kernel has a table of it
+	local, remote := netip.MustParseAddrPort("127.0.0.1:9"), netip.MustParseAddrPort("127.0.0.2:9")
+	if conn, err := findBy(socket, nobodys, local, remote); err == nil || errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("%+v, %v", conn, err)
+	}
+	if conn, err := findBy(socket, unix.IPPROTO_TCP, local, remote); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("of TCP: %+v, %v", conn, err)
+	}
+}
 
 func TestOneConnectionIsFoundByItsEndsWhileItStands(t *testing.T) {
 	t.Parallel()
