@@ -133,17 +133,24 @@ func TestExitZeroIsNotTrusted(t *testing.T) {
 
 func TestAnFFmpegThatIgnoresTERMIsKilledAndItsSlotCools(t *testing.T) {
 	t.Parallel()
-	w := newWorkbench(t)
-	began := time.Now()
-	_, report := w.visit(t, standInFor(t, "deaf"), Visit{Camera: nowhere()}, time.Second)
-	if took := time.Since(began); took > 20*time.Second {
-		t.Errorf("took %s", took)
-	}
-	if report.Err == nil || report.Err.Class != fault.Timeout || !report.Dialled {
-		t.Errorf("%+v", report)
-	}
-	if kinds := w.leases(t); len(kinds) != 1 || kinds[0] != ledger.Cooling {
-		t.Errorf("leases %v, want one that cools: nobody knows how far it had come", kinds)
+	for limit := time.Second; ; limit *= 3 {
+		w, program := newWorkbench(t), standInFor(t, "deaf")
+		began := time.Now()
+		_, report := w.visit(t, program, Visit{Camera: nowhere()}, limit)
+		took := time.Since(began)
+		if _, err := os.Stat(program + ".deaf"); err != nil && limit < time.Minute {
+			continue // on a busy host it was told to end before it had come to ignore that
+		}
+		if took > limit+20*time.Second {
+			t.Errorf("took %s", took)
+		}
+		if report.Err == nil || report.Err.Class != fault.Timeout || !report.Dialled {
+			t.Errorf("%+v", report)
+		}
+		if kinds := w.leases(t); len(kinds) != 1 || kinds[0] != ledger.Cooling {
+			t.Errorf("leases %v, want one that cools: nobody knows how far it had come", kinds)
+		}
+		return
 	}
 }
 

@@ -148,6 +148,9 @@ func standIn(behaviour string, args []string) int {
 		return 1
 	case "deaf":
 		signal.Ignore(syscall.SIGTERM)
+		if err := os.WriteFile(os.Args[0]+".deaf", nil, 0o600); err != nil {
+			return 99
+		}
 		time.Sleep(time.Hour)
 	case "crashes":
 		_ = syscall.Kill(os.Getpid(), syscall.SIGKILL) // as the kernel does when memory runs out
