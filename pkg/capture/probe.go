@@ -43,7 +43,10 @@ func find(program string) (tool, *fault.Error) {
 		return tool{}, noSource(err, hintInstall)
 	}
 	file, err := supervise.Inspect(path)
-	if err != nil {
+	switch {
+	case fault.OutOfFiles(err):
+		return tool{}, noSource(err, fault.HintMoreFiles)
+	case err != nil:
 		return tool{}, noSource(err, "set ffmpeg.path to a file that this user can run")
 	}
 	return tool{path: path, notices: weaknesses(path, file)}, nil

@@ -68,6 +68,8 @@ func unreadable(path, by string, err error) error {
 		return failed.WithHint("begin one with: camwarden config init")
 	case errors.Is(err, fs.ErrPermission):
 		return failed.WithHint("make it readable for uid %d, or do without it: camwarden -c /dev/null", os.Geteuid())
+	case fault.OutOfFiles(err):
+		return failed.WithHint("%s", fault.HintMoreFiles)
 	default:
 		return failed.WithHint("name another file with -c, or do without one: camwarden -c /dev/null")
 	}

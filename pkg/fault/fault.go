@@ -4,6 +4,8 @@ package fault
 import (
 	"errors"
 	"fmt"
+
+	"golang.org/x/sys/unix"
 )
 
 // Class is what kind of thing went wrong: the "class" field of every document.
@@ -100,3 +102,10 @@ func ClassOf(err error) Class {
 	}
 	return ""
 }
+
+// HintMoreFiles is what to do about an error that OutOfFiles recognises.
+const HintMoreFiles = "allow more open files: ulimit -n"
+
+// OutOfFiles reports whether err means that this process or this host may open no more files (EMFILE and ENFILE, man 2 open).
+// Whatever was to be opened, nothing is wrong with that.
+func OutOfFiles(err error) bool { return errors.Is(err, unix.EMFILE) || errors.Is(err, unix.ENFILE) }

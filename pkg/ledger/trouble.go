@@ -45,7 +45,7 @@ func remedy(path string, err error) string {
 		return "choose a folder that you may write to with --state-dir, or run as the user it belongs to"
 	case errors.Is(err, unix.ENOTDIR), errors.Is(err, fs.ErrExist), errors.Is(err, unix.EISDIR):
 		return "something on this path is not what it should be (ls -ld " + path + " " + dir + "): move it away, or choose another place with --state-dir"
-	case errors.Is(err, unix.EMFILE), errors.Is(err, unix.ENFILE):
+	case fault.OutOfFiles(err):
 		return "allow more open files (ulimit -n), or use fewer jobs (-j)"
 	}
 	return "choose another place with --state-dir"

@@ -241,6 +241,8 @@ func unwritable(path string, err error) *fault.Error {
 		return f.WithHint("choose a folder this user may write to, with -d, or change its owner: ls -ld %s", filepath.Dir(path))
 	case errors.Is(err, unix.EFBIG):
 		return f.WithHint("allow larger files: ulimit -f")
+	case fault.OutOfFiles(err):
+		return f.WithHint("%s", fault.HintMoreFiles)
 	case errors.Is(err, fs.ErrNotExist) && homeless(path):
 		return f.WithHint("the current folder was removed: go to one that is there, or give an absolute path")
 	case errors.Is(err, fs.ErrNotExist):

@@ -65,7 +65,7 @@ func refused(path string, err error) Ending {
 		problem.WithHint("install it, or name the right file; a script needs its interpreter too")
 	case errors.Is(err, fs.ErrPermission):
 		problem.WithHint("make it executable for this user: chmod a+x %s", path)
-	case errors.Is(err, unix.EMFILE), errors.Is(err, unix.ENFILE):
+	case fault.OutOfFiles(err):
 		problem.WithHint("allow more open files (ulimit -n), or use fewer jobs (-j)")
 	case errors.Is(err, unix.EAGAIN), errors.Is(err, unix.ENOMEM):
 		problem.WithHint("allow more processes (ulimit -u) or more memory, or use fewer jobs (-j)")
