@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 
 	"golang.org/x/sys/unix"
 )
@@ -20,10 +21,16 @@ const mount = "/proc"
 
 // FS is a process table: everything in this package that reads files reads them under Root.
 // The zero FS reads the real one. A Root elsewhere is a picture of a process table: it can be read, and nothing in it can be killed.
-type FS struct{ Root string }
+type FS struct {
+	Root string
 
-// Default returns the process table of the running kernel, "/proc".
-func Default() FS { return FS{Root: mount} }
+	// place is where a reader stands, once it has been seen: its boot and its pid namespace, neither of which a process ever
+	// leaves. With unshare and setns it decides for its children alone (man 7 pid_namespaces).
+	place *atomic.Pointer[Identity]
+}
+
+// Default returns the process table of the running kernel, "/proc". It and its copies ask only once where they are read from.
+func Default() FS { return FS{Root: mount, place: &atomic.Pointer[Identity]{}} }
 
 func (f FS) root() string {
 	if f.Root == "" {

@@ -73,6 +73,20 @@ func (f FS) Identify(pid int) (Identity, error) {
 
 // here is the part of an identity that all processes seen from here have in common.
 func (f FS) here() (Identity, error) {
+	if f.place == nil {
+		return f.whereabouts()
+	}
+	if seen := f.place.Load(); seen != nil {
+		return *seen, nil
+	}
+	id, err := f.whereabouts()
+	if err == nil {
+		f.place.Store(&id)
+	}
+	return id, err
+}
+
+func (f FS) whereabouts() (Identity, error) {
 	boot, err := f.BootID()
 	if err != nil {
 		return Identity{}, err
