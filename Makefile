@@ -22,7 +22,7 @@ demo: ## a round over a simulated subnet, pictures in ./demo (installs ffmpeg if
 incident: ## a leak of 25 ffmpegs at simulated cameras, seen by doctor and ended by reap (installs ffmpeg if it is missing)
 	@packaging/install.sh ffmpeg
 	@$(MAKE) --no-print-directory build
-	@$(GO) build -trimpath -o bin/ ./cmd/camwarden/testdata/camserver
+	@CGO_ENABLED=0 $(GO) build -trimpath -o bin/ ./cmd/camwarden/testdata/camserver
 	@packaging/incident.sh
 
 test: ## everything, with the race detector (installs what the tests need)
@@ -35,7 +35,7 @@ test-real: ## the tests that have a go2rtc, with a real one too: make test-real 
 	GO2RTC=$(abspath $(GO2RTC)) $(GO) test -count=1 -timeout 30m -run 'Real|Relay|Scripts|Stream|Still|Picture|Viewer|Answer' ./pkg/go2rtc ./cmd/camwarden
 
 lint: $(LINTER) ## golangci-lint, and shellcheck where it is installed
-	$(LINTER) run ./...
+	CGO_ENABLED=0 $(LINTER) run ./...
 	@if command -v shellcheck >/dev/null; then shellcheck .ci/run packaging/*.sh; fi
 
 # The version stands in the name of the stamp, so that a new one is fetched.

@@ -43,8 +43,10 @@ func (s suite) Run() int {
 		err = os.Setenv(released, filepath.Join(dir, "camwarden"))
 	}
 	if err == nil {
+		build := exec.Command("go", "build", "-trimpath", "-o", os.Getenv(released), ".")
+		build.Env = append(os.Environ(), "CGO_ENABLED=0")
 		var out []byte
-		if out, err = exec.Command("go", "build", "-trimpath", "-o", os.Getenv(released), ".").CombinedOutput(); err != nil {
+		if out, err = build.CombinedOutput(); err != nil {
 			err = fmt.Errorf("go build: %w\n%s", err, out)
 		}
 	}
