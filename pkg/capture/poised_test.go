@@ -68,7 +68,7 @@ func TestAnFFmpegThatWasReadyInVainIsGone(t *testing.T) {
 			w := newWorkbench(t)
 			program, calls := counting(t, standInFor(t, behaviour))
 			began := time.Now()
-			_, report := capture(t, w.rtsp(program, Picturing{}), Visit{Camera: cam}, 3*time.Second)
+			_, report := capture(t, w.rtsp(program, Picturing{}), Visit{Camera: cam}, 8*time.Second)
 			if report.Err == nil || report.Err.Class != fault.Timeout || report.Err.Step != fault.Media {
 				t.Errorf("%+v", report.Err)
 			}

@@ -74,7 +74,7 @@ func TestSimulatedServersPictureThatNeverComesSaysHowItEnds(t *testing.T) {
 
 func TestSimulatedServersViewerIsSeenAndKept(t *testing.T) {
 	t.Parallel()
-	eachGeneration(t, 0, seesAndKeepsAViewer)
+	eachGeneration(t, time.Minute, seesAndKeepsAViewer) // it dials again when a busy host keeps the camera silent for longer
 }
 
 func TestSimulatedServerBehindBasePathLogInAndSocket(t *testing.T) {
