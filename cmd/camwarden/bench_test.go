@@ -243,7 +243,7 @@ func memoryOfManyCameras(t *testing.T, source string) figure {
 
 // growth is the soak of growth_test.go as a figure.
 func growth(t *testing.T, source string) figure {
-	first, last := rounds(t, newWorkshop(t), source, "20", "200")
+	first, last := rounds(t, newWorkshop(t), source, 5, "20", "200")
 	mustNotGrow(t, first, last)
 	line := func(h held) string {
 		return fmt.Sprintf("after %d rounds: %d goroutines, %d threads, %d open files, %d files of the ledger, heap %d KiB, resident %.1f MiB",

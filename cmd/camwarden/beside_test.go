@@ -91,7 +91,7 @@ func (r *run) hasOpen(folder string) bool {
 
 func TestRoundsAndSnapshotsShareTheOneSlotOfACamera(t *testing.T) {
 	t.Parallel()
-	s := newSite(t, []camsim.Config{{Temper: camsim.LimitedSlots, Slots: 1, Name: "gate"}}, limitedTo(1))
+	s := newSite(t, []camsim.Config{{Temper: camsim.LimitedSlots, Slots: 1, Name: "gate"}}, limitedTo(1), byRTSP)
 	snapshot := func(file string) []string {
 		return []string{"camwarden", "snapshot", "gate", "-c", s.path("cameras.yaml"), "--state-dir", s.path("state"), "-f", s.path(file), "--timeout", "60s"}
 	}

@@ -20,10 +20,12 @@ func TestThirtyRoundsAreQuietBetweenOneAndTheNext(t *testing.T) {
 	t.Parallel()
 	const rounds, cooldown = 30, time.Second
 	s := newSite(t, []camsim.Config{{Temper: camsim.Healthy}, {Temper: camsim.SilentAfterPlay}}, asReleased)
-	command := s.round("office", "--source", "ffmpeg", "--timeout", "2500ms", "--cooldown", cooldown.String(), "--if-busy", "wait")
+	next := func(i int) *run { // one source after the other
+		return s.start(s.round("office", "--source", []string{"ffmpeg", "rtsp"}[i/2%2], "--timeout", "2500ms", "--cooldown", cooldown.String(), "--if-busy", "wait")...)
+	}
 
 	looks, pictures := 0, 0
-	r := s.start(command...)
+	r := next(0)
 	for i := range rounds {
 		r.ends(1) // the camera that hangs
 		over := proc.BootTime()
@@ -34,7 +36,7 @@ func TestThirtyRoundsAreQuietBetweenOneAndTheNext(t *testing.T) {
 		}
 		waiting := 0
 		if i%2 == 1 && i+1 < rounds {
-			r = s.start(command...)
+			r = next(i + 1)
 			waiting = r.cmd.Process.Pid
 		}
 		every := time.NewTicker(50 * time.Millisecond)
@@ -51,7 +53,7 @@ func TestThirtyRoundsAreQuietBetweenOneAndTheNext(t *testing.T) {
 		}
 		every.Stop()
 		if i%2 == 0 && i+1 < rounds {
-			r = s.start(command...)
+			r = next(i + 1)
 		}
 	}
 	t.Logf("%d rounds, %d pictures, %d looks between them", rounds, pictures, looks)

@@ -55,6 +55,10 @@ func asUser(uid int) option { return func(s *site) { s.uid = uid } }
 // time: it makes a start four times as dear.
 func asReleased(s *site) { s.binary = cmp.Or(os.Getenv(released), s.binary) }
 
+// byRTSP is for tests that want a picture and do not care how: the source ffmpeg, which a site has for its hung children,
+// starts three programs where this one starts one.
+func byRTSP(s *site) { s.sources = "rtsp, ffmpeg" }
+
 func limitedTo(limit int) option      { return func(s *site) { s.limit = limit } }
 func withFFmpeg(script string) option { return func(s *site) { s.ffmpeg = s.script("ffmpeg", script) } }
 

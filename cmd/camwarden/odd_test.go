@@ -82,35 +82,34 @@ func (s *site) line(text string, more ...string) []string {
 // A command line that cannot work is told so, once, with a hint, and no camera hears of it.
 func TestAnOddCommandLineIsToldBeforeAnyCameraIsDialled(t *testing.T) {
 	t.Parallel()
-	for _, o := range oddities() {
-		for _, uid := range users() {
-			t.Run(fmt.Sprintf("%s uid %d", o.name, uid), func(t *testing.T) {
-				t.Parallel()
-				s := newSite(t, []camsim.Config{{Temper: camsim.Healthy}}, asUser(uid), asReleased)
-				s.own(0o755, nowhere, "bin", "nowhere")
-				if o.spoil != nil {
-					o.spoil(s)
-				}
-				before := append(s.listing(), s.path("out"))
-				says, hint := strings.ReplaceAll(o.says, "SITE", s.dir), strings.ReplaceAll(o.hint, "SITE", s.dir)
+	for i, o := range oddities() {
+		uid := users()[i%len(users())] // where a place is wrong, each is tried by both: TestAWrongPlaceIsToldBeforeAnyCameraIsDialled
+		t.Run(fmt.Sprintf("%s uid %d", o.name, uid), func(t *testing.T) {
+			t.Parallel()
+			s := newSite(t, []camsim.Config{{Temper: camsim.Healthy}}, asUser(uid), asReleased)
+			s.own(0o755, nowhere, "bin", "nowhere")
+			if o.spoil != nil {
+				o.spoil(s)
+			}
+			before := append(s.listing(), s.path("out"))
+			says, hint := strings.ReplaceAll(o.says, "SITE", s.dir), strings.ReplaceAll(o.hint, "SITE", s.dir)
 
-				r := s.start(s.line(o.line)...)
-				r.ends(o.code)
-				e := r.failed()
-				if e.Class != o.class || !strings.Contains(e.Message, says) || !strings.Contains(e.Hint, hint) || e.Hint == "" {
-					t.Errorf("%+v, want class %s, message %q, hint %q", e, o.class, says, hint)
-				}
-				r = s.start(s.line(o.line, "-o", "table")...)
-				r.ends(o.code)
-				if text := r.stderr.String(); strings.Count(text, "camwarden: ") != 1 || !strings.HasSuffix(text, "\n  hint: "+e.Hint+"\n") || r.stdout.String() != "" {
-					t.Errorf("stdout %q, stderr: %s", r.stdout, text)
-				}
-				if n := s.connects(); n != 0 {
-					t.Errorf("a camera was dialled %d times", n)
-				}
-				s.nothingNew(before)
-			})
-		}
+			r := s.start(s.line(o.line)...)
+			r.ends(o.code)
+			e := r.failed()
+			if e.Class != o.class || !strings.Contains(e.Message, says) || !strings.Contains(e.Hint, hint) || e.Hint == "" {
+				t.Errorf("%+v, want class %s, message %q, hint %q", e, o.class, says, hint)
+			}
+			r = s.start(s.line(o.line, "-o", "table")...)
+			r.ends(o.code)
+			if text := r.stderr.String(); strings.Count(text, "camwarden: ") != 1 || !strings.HasSuffix(text, "\n  hint: "+e.Hint+"\n") || r.stdout.String() != "" {
+				t.Errorf("stdout %q, stderr: %s", r.stdout, text)
+			}
+			if n := s.connects(); n != 0 {
+				t.Errorf("a camera was dialled %d times", n)
+			}
+			s.nothingNew(before)
+		})
 	}
 }
 
@@ -126,7 +125,7 @@ func TestOddNamesAndAddresses(t *testing.T) {
 			t.Cleanup(six.Close)
 			at := s.subnet.Camera("gate").Address()
 			s.own(0o644, fmt.Sprintf(`
-sources: [ffmpeg]
+sources: [rtsp, ffmpeg]
 defaults: {max_connections: 1, timeout: 1m}
 subnets: {everything: ["::1/128", 日本, ein.Tor_1-2, mapped]}
 cameras:

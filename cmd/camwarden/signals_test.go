@@ -217,7 +217,7 @@ func TestALostReaderChangesNothing(t *testing.T) {
 			if first, err := os.ReadFile(s.path("first")); err == nil && !strings.Contains(string(first), "is a script") {
 				t.Errorf("head read %q, which is not what comes first", first)
 			}
-			r = s.start(append([]string{"sh", "-c", line}, s.round("well", "-d", s.path("out"))...)...)
+			r = s.start(append([]string{"sh", "-c", line}, s.round("well", "--source", "rtsp", "-d", s.path("out"))...)...)
 			r.ends(0)
 			s.worked(r, 0, "healthy")
 		})
@@ -227,7 +227,7 @@ func TestALostReaderChangesNothing(t *testing.T) {
 // A report that cannot be written for another reason is told, and turns a 0 into a 1. The work is done all the same.
 func TestAFullDiskBehindStdoutIsToldAndTheWorkIsDone(t *testing.T) {
 	t.Parallel()
-	s := newSite(t, []camsim.Config{{Temper: camsim.Healthy}, {Temper: camsim.SilentAfterPlay}})
+	s := newSite(t, []camsim.Config{{Temper: camsim.Healthy}, {Temper: camsim.SilentAfterPlay}}, byRTSP)
 	for _, subnet := range []string{"well", "office"} {
 		r := s.start(append([]string{"sh", "-c", `camwarden "$@" >/dev/full; echo $? >code`}, s.round(subnet, "-d", s.path("out"))...)...)
 		r.ends(0)
@@ -267,7 +267,7 @@ func TestARoundFromCron(t *testing.T) {
 	for _, uid := range users() {
 		t.Run(fmt.Sprint("uid ", uid), func(t *testing.T) {
 			t.Parallel()
-			s := newSite(t, []camsim.Config{{Temper: camsim.Digest, Username: "viewer", Password: "p@ss/w#rd%&'ü"}, {Temper: camsim.Healthy}}, asUser(uid))
+			s := newSite(t, []camsim.Config{{Temper: camsim.Digest, Username: "viewer", Password: "p@ss/w#rd%&'ü"}, {Temper: camsim.Healthy}}, asUser(uid), byRTSP)
 			bare := func(cmd *exec.Cmd) {
 				cmd.Dir = "/"
 				cmd.Env = []string{"PATH=" + filepath.Dir(ffmpeg) + ":/usr/bin:/bin"}

@@ -74,7 +74,7 @@ func TestNoMisbehavingFFmpegHoldsUpOrOutlivesARound(t *testing.T) {
 			script := behaves + good + `exec "$0.bad" "$@" <<<"$input"` + "\n"
 			s := newSite(t, []camsim.Config{
 				{Temper: camsim.Healthy, Name: "gate"}, {Temper: camsim.Healthy, Name: "yard", Path: "/stream2"},
-			}, asUser(uid), withStandIn(script), func(s *site) {
+			}, asUser(uid), asReleased, withStandIn(script), func(s *site) {
 				check(t, os.WriteFile(s.ffmpeg+".bad", []byte("#!/bin/bash\n"+m.script), 0o755))
 			})
 			for _, command := range [][]string{

@@ -29,7 +29,7 @@ func TestWhatLiesInTheWayOfAPictureIsLeftAlone(t *testing.T) {
 		} {
 			t.Run(fmt.Sprintf("%s uid %d", name, uid), func(t *testing.T) {
 				t.Parallel()
-				s := newSite(t, []camsim.Config{{Temper: camsim.Healthy, Name: "gate"}, {Temper: camsim.Healthy, Name: "yard"}}, asUser(uid))
+				s := newSite(t, []camsim.Config{{Temper: camsim.Healthy, Name: "gate"}, {Temper: camsim.Healthy, Name: "yard"}}, asUser(uid), byRTSP)
 				s.ownDir(0o755, "out")
 				if parent := filepath.Dir(c.way); parent != "." {
 					s.ownDir(0o755, "out", parent)
@@ -70,7 +70,7 @@ func TestALedgerWithPipesFoldersAndLinksIsReadAroundThem(t *testing.T) {
 	for _, uid := range users() {
 		t.Run(fmt.Sprint("uid ", uid), func(t *testing.T) {
 			t.Parallel()
-			s := newSite(t, []camsim.Config{{Temper: camsim.Healthy}}, asUser(uid))
+			s := newSite(t, []camsim.Config{{Temper: camsim.Healthy}}, asUser(uid), byRTSP)
 			s.clean(s.start(s.round("office")...), 0) // makes the folders
 			leases := s.path("state", "run", "leases")
 			s.own(0o600, "do not delete", "state", "run", "leases", "README")

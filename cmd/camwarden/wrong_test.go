@@ -238,7 +238,7 @@ func TestASpoiltPictureIsOneCamerasFailureAndLeavesNoHalfFile(t *testing.T) {
 	for _, uid := range users() {
 		t.Run(fmt.Sprint("latest.jpg is a regular file, uid ", uid), func(t *testing.T) {
 			t.Parallel()
-			s := newSite(t, []camsim.Config{{Temper: camsim.Healthy}, {Temper: camsim.Healthy, Name: "yard"}}, asUser(uid))
+			s := newSite(t, []camsim.Config{{Temper: camsim.Healthy}, {Temper: camsim.Healthy, Name: "yard"}}, asUser(uid), byRTSP)
 			s.ownDir(0o755, "out")
 			s.ownDir(0o755, "out", "yard")
 			s.own(0o644, "mine", "out", "yard", "latest.jpg")
@@ -256,7 +256,7 @@ func TestASpoiltPictureIsOneCamerasFailureAndLeavesNoHalfFile(t *testing.T) {
 		})
 		t.Run(fmt.Sprint("disk full, uid ", uid), func(t *testing.T) {
 			t.Parallel()
-			s := newSite(t, []camsim.Config{{Temper: camsim.Healthy}}, asUser(uid))
+			s := newSite(t, []camsim.Config{{Temper: camsim.Healthy}}, asUser(uid), byRTSP)
 			disk := s.smallDisk("out")
 			// A picture of a good round stands there, and must go on to.
 			s.clean(s.start(s.round("well", "-d", disk)...), 0)
@@ -291,7 +291,7 @@ func TestASpoiltPictureIsOneCamerasFailureAndLeavesNoHalfFile(t *testing.T) {
 		})
 		t.Run(fmt.Sprint("disk of the state full, uid ", uid), func(t *testing.T) {
 			t.Parallel()
-			s := newSite(t, []camsim.Config{{Temper: camsim.Healthy}}, asUser(uid))
+			s := newSite(t, []camsim.Config{{Temper: camsim.Healthy}}, asUser(uid), byRTSP)
 			disk := s.smallDisk("state")
 			s.clean(s.start(s.round("well")...), 0)
 			dialled := s.connects()
@@ -352,7 +352,7 @@ func TestTornForeignAndNewerLeasesAreToldAndKept(t *testing.T) {
 	for _, uid := range users() {
 		t.Run(fmt.Sprint("uid ", uid), func(t *testing.T) {
 			t.Parallel()
-			s := newSite(t, []camsim.Config{{Temper: camsim.Healthy}}, asUser(uid))
+			s := newSite(t, []camsim.Config{{Temper: camsim.Healthy}}, asUser(uid), byRTSP)
 			s.clean(s.start(s.round("well")...), 0)
 			odd := map[string]string{
 				"torn.json":    `{"v":1,"id":"01JZ0000000000000000000000","kind":"proc`,

@@ -130,7 +130,7 @@ func standIn(behaviour string, args []string) int {
 			}
 		}
 	case "floods-stderr":
-		for range 1 << 14 {
+		for range 1 << 12 {
 			fmt.Fprintf(os.Stderr, "[h264 @ 0x5] error while decoding MB 2 0 of %s %s\n", input, line)
 		}
 		os.Stdout.Write(picture[:100])

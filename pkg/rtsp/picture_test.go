@@ -109,10 +109,10 @@ func (s *station) tornDown(t *testing.T) {
 func TestAKeyFrameWithALostPacketIsNeverGiven(t *testing.T) {
 	t.Parallel()
 	for _, codec := range []rtsp.Codec{rtsp.H264, rtsp.H265, rtsp.JPEG} {
+		clip := film(t, recipe{codec: codec, width: 640, height: 360, options: "slices=4"})
 		for _, where := range []string{"first", "middle", "last"} {
 			t.Run(string(codec)+", the "+where, func(t *testing.T) {
 				t.Parallel()
-				clip := film(t, recipe{codec: codec, width: 640, height: 360, options: "slices=4"})
 				_, target := play(t, broadcast{clip: clip, from: 0, mangle: func(packets []*rtp.Packet, unit int) []*rtp.Packet {
 					if unit >= clip.gop*2 || len(packets) < 3 {
 						return packets // two key frames are damaged, the third is not
