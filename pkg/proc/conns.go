@@ -99,21 +99,33 @@ type Sockets struct {
 // in every state but LISTEN. It asks sock_diag (man 7 sock_diag), and where that is refused it reads /proc/net/tcp and tcp6.
 // An error means that neither could be read. Connections of other network namespaces do not show here: see ConnectionsOf.
 // The kernel gives no snapshot: a connection that opens or closes meanwhile may be missing.
-func (f FS) Connections(ports []uint16) (Sockets, error) {
+func (f FS) Connections(ports []uint16) (Sockets, error) { return f.connections(ports, wantedStates) }
+
+// Standing is Connections for those that take a slot at the camera: one on its way down no longer does, and one that only the
+// camera has ended (CLOSE_WAIT) is evidence of a process that does not notice. After many visits the kernel keeps many that it
+// waits out (TIME_WAIT).
+func (f FS) Standing(ports []uint16) (Sockets, error) { return f.connections(ports, standingStates) }
+
+func (f FS) connections(ports []uint16, states uint32) (Sockets, error) {
 	ports = sortedPorts(ports)
-	if !f.real() {
-		conns, err := readNetTCP(filepath.Join(f.root(), "net"), ports)
-		return Sockets{Conns: conns, Method: Procfs}, err
-	}
-	conns, refused := dumpConnections(ports)
-	if refused == nil {
-		return Sockets{Conns: conns, Method: Netlink}, nil
+	var refused error
+	if f.real() {
+		var conns []Conn
+		if conns, refused = dumpConnections(ports, states); refused == nil {
+			if f.learnt != nil && len(ports) > 0 {
+				f.learnt.tells.Store(true)
+			}
+			return Sockets{Conns: conns, Method: Netlink}, nil
+		}
 	}
 	conns, err := readNetTCP(filepath.Join(f.root(), "net"), ports)
-	if err != nil {
+	switch {
+	case err != nil && refused != nil:
 		return Sockets{}, fmt.Errorf("TCP connections: %w (and sock_diag: %w)", err, refused)
+	case states == standingStates:
+		conns = slices.DeleteFunc(conns, func(c Conn) bool { return c.State != Established && c.State != SynSent })
 	}
-	return Sockets{Conns: conns, Method: Procfs, Why: refused}, nil
+	return Sockets{Conns: conns, Method: Procfs, Why: refused}, err
 }
 
 // ConnectionsOf is Connections for the network namespace that process pid is in, a container's for example.

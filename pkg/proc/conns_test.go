@@ -305,7 +305,7 @@ func TestBothWaysToLookAgree(t *testing.T) {
 	}
 	var one, two []Conn
 	eventually(t, "both to say the same, and every state to be there", func() bool { // each is read at its own moment
-		one = settled(dumpConnections(ports))
+		one = settled(dumpConnections(ports, wantedStates))
 		two = settled(readNetTCP("/proc/net", ports))
 		states := map[string]bool{}
 		for _, conn := range one {

@@ -3,9 +3,7 @@ package proc
 import (
 	"fmt"
 	"io/fs"
-	"time"
 
-	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
 )
 
@@ -20,42 +18,34 @@ func (f FS) Disconnect(conn Conn) error {
 	if !f.real() {
 		return fmt.Errorf("connection %s -> %s: a picture of a process table cannot be changed", conn.Local, conn.Remote)
 	}
-	socket, err := netlink.Dial(unix.NETLINK_SOCK_DIAG, nil)
+	socket, err := openDiag(0)
 	if err != nil {
 		return err
 	}
 	defer socket.Close()
-	if err := socket.SetDeadline(time.Now().Add(dumpLimit)); err != nil {
-		return err
-	}
 	for _, family := range []uint8{unix.AF_INET, unix.AF_INET6} {
-		messages, err := socket.Execute(netlink.Message{
-			Header: netlink.Header{Type: unix.SOCK_DIAG_BY_FAMILY, Flags: netlink.Request | netlink.Dump},
-			Data:   dumpRequest(family, portFilter([]uint16{conn.Remote.Port()})),
+		var request []byte
+		list := dumpRequest(family, wantedStates, portFilter([]uint16{conn.Remote.Port()}))
+		err := socket.ask(unix.SOCK_DIAG_BY_FAMILY, unix.NLM_F_DUMP, list, func(data []byte) error {
+			found, err := decodeDiag(data)
+			if err == nil && found.Local == conn.Local && found.Remote == conn.Remote && found.Inode == conn.Inode {
+				request = make([]byte, diagRequest)
+				request[0], request[1] = family, unix.IPPROTO_TCP
+				copy(request[8:], data[4:4+48]) // struct inet_diag_sockid, cookie included
+			}
+			return err
 		})
 		if err != nil {
 			return fmt.Errorf("sock_diag: %w", err)
 		}
-		for _, message := range messages {
-			found, err := decodeDiag(message.Data)
-			if err != nil {
-				return fmt.Errorf("sock_diag: %w", err)
-			}
-			if found.Local != conn.Local || found.Remote != conn.Remote || found.Inode != conn.Inode {
-				continue
-			}
-			request := make([]byte, diagRequest)
-			request[0], request[1] = family, unix.IPPROTO_TCP
-			copy(request[8:], message.Data[4:4+48]) // struct inet_diag_sockid, cookie included
-			_, err = socket.Execute(netlink.Message{
-				Header: netlink.Header{Type: sockDestroy, Flags: netlink.Request | netlink.Acknowledge},
-				Data:   request,
-			})
-			if err != nil {
-				return fmt.Errorf("the kernel does not break %s -> %s: %w", conn.Local, conn.Remote, err)
-			}
-			return nil
+		if request == nil {
+			continue
 		}
+		none := func([]byte) error { return nil }
+		if err := socket.ask(sockDestroy, unix.NLM_F_ACK, request, none); err != nil {
+			return fmt.Errorf("the kernel does not break %s -> %s: %w", conn.Local, conn.Remote, err)
+		}
+		return nil
 	}
 	return fmt.Errorf("connection %s -> %s: %w", conn.Local, conn.Remote, fs.ErrNotExist)
 }

@@ -24,13 +24,21 @@ const mount = "/proc"
 type FS struct {
 	Root string
 
-	// place is where a reader stands, once it has been seen: its boot and its pid namespace, neither of which a process ever
-	// leaves. With unshare and setns it decides for its children alone (man 7 pid_namespaces).
-	place *atomic.Pointer[Identity]
+	learnt *learnt
 }
 
-// Default returns the process table of the running kernel, "/proc". It and its copies ask only once where they are read from.
-func Default() FS { return FS{Root: mount, place: &atomic.Pointer[Identity]{}} }
+// Default returns the process table of the running kernel, "/proc". What cannot change while this process lives, it and its
+// copies ask only once.
+func Default() FS { return FS{Root: mount, learnt: &learnt{}} }
+
+// learnt is what has been seen of the running kernel.
+type learnt struct {
+	// The boot and the pid namespace, neither of which a process ever leaves. With unshare and setns it decides for its
+	// children alone (man 7 pid_namespaces).
+	place atomic.Pointer[Identity]
+	// That sock_diag tells of TCP connections. A module that does is not unloaded by itself.
+	tells atomic.Bool
+}
 
 func (f FS) root() string {
 	if f.Root == "" {

@@ -73,15 +73,15 @@ func (f FS) Identify(pid int) (Identity, error) {
 
 // here is the part of an identity that all processes seen from here have in common.
 func (f FS) here() (Identity, error) {
-	if f.place == nil {
+	if f.learnt == nil {
 		return f.whereabouts()
 	}
-	if seen := f.place.Load(); seen != nil {
+	if seen := f.learnt.place.Load(); seen != nil {
 		return *seen, nil
 	}
 	id, err := f.whereabouts()
 	if err == nil {
-		f.place.Store(&id)
+		f.learnt.place.Store(&id)
 	}
 	return id, err
 }

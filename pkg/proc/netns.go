@@ -45,7 +45,7 @@ func dumpConnectionsIn(namespace string, ports []uint16) ([]Conn, error) {
 	if fd == 0 {
 		return nil, errors.New("no number for the namespace") // 0 would mean our own
 	}
-	conns, err := dump(portFilter(ports), fd)
+	conns, err := dump(portFilter(ports), wantedStates, fd)
 	if err != nil {
 		return nil, fmt.Errorf("sock_diag in %s: %w", namespace, err)
 	}

@@ -6,9 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"net/netip"
-	"time"
 
-	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
 )
 
@@ -18,7 +16,7 @@ import (
 func (f FS) Connection(local, remote netip.AddrPort) (Conn, error) {
 	local, remote = plain(local), plain(remote)
 	if f.real() && !remote.Addr().IsLinkLocalUnicast() { // there the interface is a part of the address
-		conn, err := findConnection(local, remote)
+		conn, err := findConnection(local, remote, f.learnt != nil && f.learnt.tells.Load())
 		if err == nil || errors.Is(err, fs.ErrNotExist) {
 			return conn, err
 		}
@@ -44,44 +42,38 @@ func absent(local, remote netip.AddrPort) error {
 	return fmt.Errorf("connection %s -> %s: %w", local, remote, fs.ErrNotExist)
 }
 
-func findConnection(local, remote netip.AddrPort) (Conn, error) {
-	socket, err := netlink.Dial(unix.NETLINK_SOCK_DIAG, nil)
+func findConnection(local, remote netip.AddrPort, tells bool) (Conn, error) {
+	socket, err := openDiag(0)
 	if err != nil {
 		return Conn{}, err
 	}
 	defer socket.Close()
-	if err := socket.SetDeadline(time.Now().Add(dumpLimit)); err != nil {
-		return Conn{}, err
-	}
-	return findBy(socket, unix.IPPROTO_TCP, local, remote)
+	return findBy(socket, unix.IPPROTO_TCP, local, remote, tells)
 }
 
 // findBy asks for one connection of a protocol. A kernel that cannot tell of the protocol at all, for a module is missing, says
-// the same ENOENT as one that has no such connection; so it is then asked for a list that is empty whatever there is.
-func findBy(socket *netlink.Conn, protocol uint8, local, remote netip.AddrPort) (Conn, error) {
-	messages, err := socket.Execute(netlink.Message{
-		Header: netlink.Header{Type: unix.SOCK_DIAG_BY_FAMILY, Flags: netlink.Request}, Data: findRequest(protocol, local, remote),
-	})
-	if errors.Is(err, unix.ENOENT) {
-		_, err := socket.Execute(netlink.Message{
-			Header: netlink.Header{Type: unix.SOCK_DIAG_BY_FAMILY, Flags: netlink.Request | netlink.Dump}, Data: nothingRequest(protocol, family(remote)),
-		})
-		if err != nil {
-			return Conn{}, errors.New("sock_diag cannot tell of this protocol: " + err.Error()) // no ENOENT to be taken for an absence
+// the same ENOENT as one that has no such connection; so unless it is known to tell, it is then asked for a list that is empty
+// whatever there is.
+func findBy(socket *diag, protocol uint8, local, remote netip.AddrPort, tells bool) (Conn, error) {
+	var found *Conn
+	err := socket.ask(unix.SOCK_DIAG_BY_FAMILY, 0, findRequest(protocol, local, remote), func(data []byte) error {
+		conn, err := decodeDiag(data)
+		if conn.Local == local && conn.Remote == remote { // where there is no such connection, a listener of that port may answer
+			found = &conn
 		}
+		return err
+	})
+	switch {
+	case err == nil && found != nil:
+		return *found, nil
+	case err == nil, errors.Is(err, unix.ENOENT) && tells:
 		return Conn{}, absent(local, remote)
-	}
-	if err != nil {
+	case !errors.Is(err, unix.ENOENT):
 		return Conn{}, fmt.Errorf("sock_diag: %w", err)
 	}
-	for _, message := range messages {
-		conn, err := decodeDiag(message.Data)
-		if err != nil {
-			return Conn{}, fmt.Errorf("sock_diag: %w", err)
-		}
-		if conn.Local == local && conn.Remote == remote { // where there is no such connection, a listener of that port may answer
-			return conn, nil
-		}
+	nothing := func([]byte) error { return nil }
+	if err := socket.ask(unix.SOCK_DIAG_BY_FAMILY, unix.NLM_F_DUMP, nothingRequest(protocol, family(remote)), nothing); err != nil {
+		return Conn{}, errors.New("sock_diag cannot tell of this protocol: " + err.Error()) // no ENOENT to be taken for an absence
 	}
 	return Conn{}, absent(local, remote)
 }

@@ -7,24 +7,23 @@ import (
 	"net/netip"
 	"testing"
 
-	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
 )
 
 // A kernel that knows nothing of a protocol answers ENOENT too. To believe it would prove connections gone that stand.
 func TestAKernelThatCannotTellIsNotTakenForOneThatSaysNo(t *testing.T) {
 	t.Parallel()
-	socket, err := netlink.Dial(unix.NETLINK_SOCK_DIAG, nil)
+	socket, err := openDiag(0)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer socket.Close()
 	const nobodys = 253 // for experiments (RFC 3692): no kernel has a table of it
 	local, remote := netip.MustParseAddrPort("127.0.0.1:9"), netip.MustParseAddrPort("127.0.0.2:9")
-	if conn, err := findBy(socket, nobodys, local, remote); err == nil || errors.Is(err, fs.ErrNotExist) {
+	if conn, err := findBy(socket, nobodys, local, remote, false); err == nil || errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("%+v, %v", conn, err)
 	}
-	if conn, err := findBy(socket, unix.IPPROTO_TCP, local, remote); !errors.Is(err, fs.ErrNotExist) {
+	if conn, err := findBy(socket, unix.IPPROTO_TCP, local, remote, false); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("of TCP: %+v, %v", conn, err)
 	}
 }
@@ -49,14 +48,14 @@ func TestOneConnectionIsFoundByItsEndsWhileItStands(t *testing.T) {
 			if err != nil || found.Local != local || found.Remote != remote || found.State != Established || found.Inode == 0 || !found.SilentKnown {
 				t.Errorf("%+v, %v", found, err)
 			}
-			if again, err := findConnection(local, remote); err != nil || again.Inode != found.Inode {
+			if again, err := findConnection(local, remote, false); err != nil || again.Inode != found.Inode {
 				t.Errorf("asked for by its ends alone: %+v, %v", again, err)
 			}
 			other := netip.AddrPortFrom(local.Addr(), local.Port()^1)
-			if found, err := findConnection(other, remote); !errors.Is(err, fs.ErrNotExist) {
+			if found, err := findConnection(other, remote, true); !errors.Is(err, fs.ErrNotExist) {
 				t.Errorf("one that is not there: %+v, %v", found, err)
 			}
-			if found, err := findConnection(remote, netip.AddrPortFrom(local.Addr(), local.Port()^1)); !errors.Is(err, fs.ErrNotExist) {
+			if found, err := findConnection(remote, netip.AddrPortFrom(local.Addr(), local.Port()^1), true); !errors.Is(err, fs.ErrNotExist) {
 				t.Errorf("a listener was taken for a connection: %+v, %v", found, err)
 			}
 			picture := FS{Root: t.TempDir()}

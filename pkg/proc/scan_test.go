@@ -140,6 +140,24 @@ func TestConnectionsInAContainerTellHowLongTheyAreSilent(t *testing.T) {
 	t.Parallel()
 	needRoot(t, "makes a network namespace")
 	other := actor(t, "loopback", &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET})
+	ours, err := Default().Namespace(os.Getpid(), "net")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 50 { // on whatever thread, the main one too
+		if _, err := Default().ConnectionsIn(other.Process.Pid, []uint16{5554}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	threads, err := filepath.Glob("/proc/self/task/*/ns/net")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, thread := range threads {
+		if place, err := os.Readlink(thread); err == nil && place != fmt.Sprintf("net:[%d]", ours) {
+			t.Errorf("%s stayed in %s", thread, place)
+		}
+	}
 	sockets, err := Default().ConnectionsIn(other.Process.Pid, []uint16{5554})
 	if err != nil || len(sockets.Conns) != 1 || sockets.Method != Netlink || !sockets.Conns[0].SilentKnown {
 		t.Fatalf("%+v, %v", sockets, err)

@@ -9,7 +9,6 @@ import (
 	"time"
 	"unsafe"
 
-	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
 )
 
@@ -25,16 +24,13 @@ const (
 	opDLE  = 5 // INET_DIAG_BC_D_LE
 )
 
-// dumpLimit bounds one dump. It takes about 10 ms for 5,000 sockets; this is against a kernel that does not answer at all.
-const dumpLimit = 5 * time.Second
-
 // dumpConnections asks the kernel for the connections to the given, sorted ports. Only those are copied out of it:
 // with 5,000 connections that takes a quarter of the time of looking at all of them in /proc.
-func dumpConnections(ports []uint16) ([]Conn, error) {
+func dumpConnections(ports []uint16, states uint32) ([]Conn, error) {
 	if len(ports) == 0 {
 		return []Conn{}, nil
 	}
-	conns, err := dump(portFilter(ports), 0)
+	conns, err := dump(portFilter(ports), states, 0)
 	if err != nil {
 		return nil, fmt.Errorf("sock_diag: %w", err)
 	}
@@ -42,24 +38,22 @@ func dumpConnections(ports []uint16) ([]Conn, error) {
 	return slices.DeleteFunc(conns, func(conn Conn) bool { return !hasPort(ports, conn.Remote.Port()) }), nil
 }
 
-// dump returns every TCP connection that the filter accepts, in the network namespace of an open file; 0: in our own.
-func dump(filter []byte, namespace int) ([]Conn, error) {
-	socket, err := netlink.Dial(unix.NETLINK_SOCK_DIAG, &netlink.Config{NetNS: namespace})
+// dump returns every TCP connection in one of the states that the filter accepts, in the network namespace of an open file;
+// 0: in our own.
+func dump(filter []byte, states uint32, namespace int) ([]Conn, error) {
+	socket, err := openDiag(namespace)
 	if err != nil {
 		return nil, err
 	}
 	defer socket.Close()
-	if err := socket.SetDeadline(time.Now().Add(dumpLimit)); err != nil {
-		return nil, err
-	}
-	conns, err := dumpBy(socket, tcpDiag, dumpRequestOfBoth(filter))
+	conns, err := dumpBy(socket, tcpDiag, dumpRequestOfBoth(states, filter))
 	if err == nil {
 		return conns, nil
 	}
 	// IPv4-mapped connections of an IPv6 socket are in the dump of AF_INET6 only, so no connection is seen twice.
 	conns = []Conn{}
 	for _, family := range []uint8{unix.AF_INET, unix.AF_INET6} {
-		more, err := dumpBy(socket, unix.SOCK_DIAG_BY_FAMILY, dumpRequest(family, filter))
+		more, err := dumpBy(socket, unix.SOCK_DIAG_BY_FAMILY, dumpRequest(family, states, filter))
 		if err != nil {
 			return nil, err
 		}
@@ -69,16 +63,12 @@ func dump(filter []byte, namespace int) ([]Conn, error) {
 }
 
 // dumpBy sends one request for a dump and returns what it brings.
-func dumpBy(socket *netlink.Conn, kind netlink.HeaderType, request []byte) ([]Conn, error) {
-	asked, err := socket.Send(netlink.Message{Header: netlink.Header{Type: kind, Flags: netlink.Request | netlink.Dump}, Data: request})
-	if err != nil {
-		return nil, err
-	}
+func dumpBy(socket *diag, kind uint16, request []byte) ([]Conn, error) {
 	conns := []Conn{}
-	err = receive(socket, asked.Header.Sequence, func(data []byte) error {
+	err := socket.ask(kind, unix.NLM_F_DUMP, request, func(data []byte) error {
 		conn, err := decodeDiag(data)
 		if len(conns) == cap(conns) { // twice the room: append gives a quarter more, and with thousands copies most of its time
-			conns = slices.Grow(conns, max(len(conns), 64))
+			conns = slices.Grow(conns, max(len(conns), 8))
 		}
 		conns = append(conns, conn)
 		return err
@@ -86,89 +76,30 @@ func dumpBy(socket *netlink.Conn, kind netlink.HeaderType, request []byte) ([]Co
 	return conns, err
 }
 
-// receive reads the answers to a dump, in place. Receiving them one by one in memory of their own, as the library does,
-// takes more time than the kernel needs to make them.
-func receive(socket *netlink.Conn, sequence uint32, each func(data []byte) error) error {
-	raw, err := socket.SyscallConn()
-	if err != nil {
-		return err
-	}
-	buffer := make([]byte, 1<<16) // the kernel fills at most 32 KiB at a time (netlink_dump)
-	for {
-		var n int
-		var failure error
-		err := raw.Read(func(fd uintptr) bool {
-			n, _, failure = unix.Recvfrom(int(fd), buffer, unix.MSG_TRUNC)
-			return !errors.Is(failure, unix.EAGAIN)
-		})
-		switch {
-		case errors.Is(failure, unix.EINTR):
-			continue
-		case err != nil || failure != nil:
-			return errors.Join(err, failure)
-		case n > len(buffer):
-			return fmt.Errorf("an answer of %d bytes does not fit", n)
-		}
-		done, err := answers(buffer[:n], sequence, each)
-		if done || err != nil {
-			return err
-		}
-	}
-}
-
-// answers walks the messages of one answer (struct nlmsghdr, man 7 netlink), and reports whether the last one was there.
-func answers(data []byte, sequence uint32, each func(data []byte) error) (done bool, err error) {
-	for len(data) > 0 {
-		if len(data) < unix.SizeofNlMsghdr {
-			return false, errors.New("half a message")
-		}
-		length := int(binary.NativeEndian.Uint32(data))
-		if length < unix.SizeofNlMsghdr || length > len(data) {
-			return false, fmt.Errorf("a message of %d bytes in %d", length, len(data))
-		}
-		kind, content := binary.NativeEndian.Uint16(data[4:]), data[unix.SizeofNlMsghdr:length]
-		if binary.NativeEndian.Uint32(data[8:]) == sequence {
-			switch kind {
-			case unix.NLMSG_DONE, unix.NLMSG_ERROR:
-				if len(content) >= 4 {
-					if errno := int32(binary.NativeEndian.Uint32(content)); errno < 0 {
-						return true, unix.Errno(-errno)
-					}
-				}
-				return true, nil
-			case unix.NLMSG_NOOP:
-			default:
-				if err := each(content); err != nil {
-					return false, err
-				}
-			}
-		}
-		data = data[min(len(data), (length+3)&^3):]
-	}
-	return false, nil
-}
-
 // tcpDiag is TCPDIAG_GETSOCK of linux/inet_diag.h, the older way to ask, which knows no families and so brings both: the
 // kernel walks its table of connections once, and on a host with few of them that walk is all the work.
 const tcpDiag = 18
 
 // dumpRequestOfBoth is struct inet_diag_req and the filter as its attribute.
-func dumpRequestOfBoth(filter []byte) []byte {
+func dumpRequestOfBoth(states uint32, filter []byte) []byte {
 	const size = 60
 	request := make([]byte, size, size+4+len(filter))
 	request[3] = 1 << (diagInfo - 1)
-	binary.NativeEndian.PutUint32(request[52:], wantedStates)
+	binary.NativeEndian.PutUint32(request[52:], states)
 	return appendFilter(request, filter)
 }
 
-// wantedStates are all but LISTEN, and those of a socket that is merely bound.
-const wantedStates = ^uint32(1<<listen | 1<<13)
+// Sets of states: all but LISTEN, and those of a socket that is merely bound; and those in which a connection takes a slot.
+const (
+	wantedStates   = ^uint32(1<<listen | 1<<13)
+	standingStates = uint32(1<<established | 1<<synSent)
+)
 
 // dumpRequest is struct inet_diag_req_v2 and the filter as its attribute.
-func dumpRequest(family uint8, filter []byte) []byte {
+func dumpRequest(family uint8, states uint32, filter []byte) []byte {
 	request := make([]byte, diagRequest, diagRequest+4+len(filter))
 	request[0], request[1], request[2] = family, unix.IPPROTO_TCP, 1<<(diagInfo-1)
-	binary.NativeEndian.PutUint32(request[4:], wantedStates)
+	binary.NativeEndian.PutUint32(request[4:], states)
 	return appendFilter(request, filter)
 }
 

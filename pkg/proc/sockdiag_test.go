@@ -10,7 +10,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
 )
 
@@ -26,7 +25,7 @@ func TestTheKernelFiltersByPort(t *testing.T) {
 	}
 	slices.Sort(ports)
 	for _, asked := range [][]uint16{ports[:1], ports[3:], {ports[0], ports[2]}, ports[1:], ports} {
-		conns, err := dump(portFilter(asked), 0)
+		conns, err := dump(portFilter(asked), wantedStates, 0)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -55,7 +54,7 @@ func TestTheKernelAcceptsAFilterOfAnySize(t *testing.T) {
 		for port := 1; len(ports) < count; port += 2 { // with gaps: one range each
 			ports = append(ports, uint16(port))
 		}
-		conns, err := dumpConnections(sortedPorts(ports))
+		conns, err := dumpConnections(sortedPorts(ports), wantedStates)
 		if err != nil {
 			t.Fatalf("%d ports: %v", count, err)
 		}
@@ -69,7 +68,7 @@ func TestTheKernelRefusesAFilterWithAWildJump(t *testing.T) {
 	t.Parallel()
 	filter := portFilter([]uint16{554, 8554})
 	binary.NativeEndian.PutUint16(filter[2:], 12) // lands on the argument of an operation
-	if conns, err := dump(filter, 0); !errors.Is(err, unix.EINVAL) {
+	if conns, err := dump(filter, wantedStates, 0); !errors.Is(err, unix.EINVAL) {
 		t.Errorf("%d connections, %v", len(conns), err)
 	}
 	if err := audit(filter); err == nil {
@@ -228,13 +227,13 @@ func TestOneQuestionBringsBothFamilies(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { conn.Close() })
-	socket, err := netlink.Dial(unix.NETLINK_SOCK_DIAG, nil)
+	socket, err := openDiag(0)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { socket.Close() })
 	ports := sortedPorts([]uint16{portOf(four), netip.MustParseAddrPort(six.Addr().String()).Port()})
-	conns, err := dumpBy(socket, tcpDiag, dumpRequestOfBoth(portFilter(ports)))
+	conns, err := dumpBy(socket, tcpDiag, dumpRequestOfBoth(wantedStates, portFilter(ports)))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -245,11 +245,11 @@ func (t Table) connections(address netip.AddrPort, first func(proc.Stat) bool) (
 	const looks = 6
 	uid := os.Geteuid()
 	for look := 1; ; look++ {
-		sockets, err := t.FS.Connections([]uint16{address.Port()})
+		sockets, err := t.FS.Standing([]uint16{address.Port()})
 		if err != nil {
 			return nil, err
 		}
-		conns := slices.DeleteFunc(sockets.Conns, func(c proc.Conn) bool { return plain(c.Remote) != address || !takesSlot(c) })
+		conns := slices.DeleteFunc(sockets.Conns, func(c proc.Conn) bool { return plain(c.Remote) != address })
 		// An error here means that some processes could not be read. Their sockets stay without owner, and count.
 		owned, _ := t.FS.Own(conns, first)
 		unsettled := func(c proc.Conn) bool { return c.PID == 0 && (uid == 0 || int(c.UID) == uid || look == 1) }
@@ -259,7 +259,3 @@ func (t Table) connections(address netip.AddrPort, first func(proc.Stat) bool) (
 		pause(look)
 	}
 }
-
-// takesSlot: a connection on its way down no longer takes a slot, and one that only the camera has ended (CLOSE_WAIT)
-// is evidence of a process that does not notice, not a connection at the camera.
-func takesSlot(c proc.Conn) bool { return c.State == proc.Established || c.State == proc.SynSent }
