@@ -6,6 +6,7 @@ import (
 	"errors"
 	"image"
 	"image/jpeg"
+	"slices"
 	"time"
 
 	"github.com/pion/rtp"
@@ -38,7 +39,8 @@ type scans struct {
 	at    time.Time
 	head  scanHead
 	quant []byte // the DQT segment
-	scan  []byte
+	file  []byte // what there is of it
+	begin int    // of the scan in it
 	lost  int
 }
 
@@ -103,13 +105,13 @@ func (s *scans) push(packet *rtp.Packet, lost bool, at time.Time) (*KeyFrame, er
 		return nil, err
 	case !s.open:
 		return nil, nil // we came in the middle of a picture
-	case head.offset != len(s.scan):
+	case head.offset != len(s.file)-s.begin:
 		s.drop()
 		return nil, nil
-	case len(s.scan)+len(rest) > s.limit:
+	case len(s.file)-s.begin+len(rest) > s.limit:
 		return nil, errTooBig
 	}
-	s.scan = append(s.scan, rest...)
+	s.file = append(withRoom(s.file, len(rest), s.begin+s.limit), rest...)
 	if !packet.Marker {
 		return nil, nil
 	}
@@ -159,7 +161,11 @@ func (s *scans) start(head scanHead, rest []byte) ([]byte, error) {
 	if s.quant, rest, err = s.quantization(head.quality, rest); err != nil {
 		return nil, err
 	}
-	s.head, s.open, s.scan = head, true, s.scan[:0]
+	s.head, s.open = head, true
+	// Two bits a pixel are more than most cameras take, and what is never filled costs nothing.
+	room := min(s.limit, head.width*head.height/4)
+	s.file = s.header(slices.Grow(s.file[:0], 1024+room))
+	s.begin = len(s.file)
 	return rest, nil
 }
 
@@ -192,35 +198,33 @@ func (s *scans) quantization(quality uint8, rest []byte) (segment, after []byte,
 	return segment, rest[size:], nil
 }
 
-// finish makes the file, and gives it away if its scan is whole.
+// finish completes the file, and gives it away if its scan is whole.
 func (s *scans) finish(at time.Time) *KeyFrame {
-	scan := s.scan
-	if bytes.HasSuffix(scan, []byte{0xff, markerEOI}) {
-		scan = scan[:len(scan)-2]
+	file, end := s.file, []byte{0xff, markerEOI}
+	scan := bytes.TrimSuffix(file[s.begin:], end)
+	if len(scan) == len(file)-s.begin {
+		file = append(file, end...)
 	}
-	file := append(s.header(), scan...)
-	file = append(file, 0xff, markerEOI)
 	config, err := jpeg.DecodeConfig(bytes.NewReader(file))
 	if err != nil || !soundScan(scan) {
 		s.drop()
 		return nil
 	}
-	s.open = false
+	s.open, s.file = false, nil
 	return &KeyFrame{
 		Codec: JPEG, Bytes: file, CapturedAt: s.at, Arriving: at.Sub(s.at),
 		Width: config.Width, Height: config.Height, FullRange: true,
 	}
 }
 
-// header makes everything before the scan: a JFIF file of three components, 4:2:2 or 4:2:0.
-func (s *scans) header() []byte {
+// header appends everything before the scan: a JFIF file of three components, 4:2:2 or 4:2:0.
+func (s *scans) header(file []byte) []byte {
 	head := s.head
 	sampling := byte(0x21)
 	if head.kind&1 != 0 {
 		sampling = 0x22
 	}
 	chroma := byte(min(1, len(segmentTables(s.quant))-1)) // the second table, where there is one
-	file := make([]byte, 0, 1024+len(s.scan))
 	file = append(file, 0xff, markerSOI)
 	file = append(file, 0xff, markerAPP, 0, 16, 'J', 'F', 'I', 'F', 0, 1, 1, 0, 0, 1, 0, 1, 0, 0)
 	file = append(file, s.quant...)

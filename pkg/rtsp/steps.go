@@ -50,7 +50,7 @@ func (t *talk) fetch() (KeyFrame, error) {
 
 func (t *talk) probe() (Info, error) {
 	offer, err := t.describe()
-	info := Info{RoundTrip: t.trip, Server: t.server, Local: t.session.Local}
+	info := Info{RoundTrip: t.trip, Server: t.clean(t.server), Local: t.session.Local}
 	for _, track := range offer.tracks {
 		info.Tracks = append(info.Tracks, Track{Media: t.clean(track.media), Encoding: t.clean(track.encoding), Usable: track.codec != ""})
 	}
@@ -64,7 +64,7 @@ func (t *talk) describe() (offer, error) {
 		return offer{}, err
 	}
 	if values := answer.Header["Server"]; len(values) > 0 {
-		t.server = t.clean(values[0])
+		t.server = values[0]
 	}
 	switch int(answer.StatusCode) {
 	case http.StatusMethodNotAllowed, http.StatusNotImplemented, 455, 551:
@@ -223,10 +223,11 @@ func (t *talk) play() error {
 // accepted turns an answer that is not a success into a fault.
 func (t *talk) accepted(answer *base.Response) error {
 	status := int(answer.StatusCode)
+	if status >= 200 && status < 300 {
+		return nil
+	}
 	said := strings.TrimSpace("it answered " + strconv.Itoa(status) + " " + t.clean(answer.StatusMessage))
 	switch {
-	case status >= 200 && status < 300:
-		return nil
 	case status >= 300 && status < 400:
 		return t.fault(fault.Protocol, "%w to %s (%d), where we do not follow", ErrRedirected, t.location(answer), status).
 			WithHint("if that is the camera's real address, use it")

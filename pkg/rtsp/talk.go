@@ -37,7 +37,7 @@ type talk struct {
 	login     *login
 	url       string // of the stream, in requests
 	base      string // of the presentation: what PLAY and TEARDOWN name
-	server    string
+	server    string // as the camera says it
 	sessionID string
 	granted   bool // SETUP was
 	session   Session

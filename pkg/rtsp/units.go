@@ -161,7 +161,7 @@ func (u *units) piece(p piece) error {
 	if len(u.fragments)+len(p.data) > u.limit {
 		return errTooBig
 	}
-	u.fragments = append(u.roomFor(u.fragments, len(p.data)), p.data...)
+	u.fragments = append(withRoom(u.fragments, len(p.data), u.limit), p.data...)
 	if !p.last {
 		return nil
 	}
@@ -169,14 +169,14 @@ func (u *units) piece(p piece) error {
 	return u.nals(u.fragments)
 }
 
-// roomFor makes four times the room where n more bytes have none. A key frame has some hundred KiB, in packets of 1.4 KiB:
-// append would copy it a dozen times, and clear each page beforehand.
-func (u *units) roomFor(data []byte, n int) []byte {
+// withRoom makes four times the room where n more bytes have none, but no more than limit needs. A key frame has some hundred
+// KiB, in packets of 1.4 KiB: append would copy it a dozen times, and clear each page beforehand.
+func withRoom(data []byte, n, limit int) []byte {
 	need := len(data) + n
 	if need <= cap(data) {
 		return data
 	}
-	larger := make([]byte, len(data), max(need, min(4*cap(data), u.limit)))
+	larger := make([]byte, len(data), max(need, min(4*cap(data), limit)))
 	copy(larger, data)
 	return larger
 }
@@ -244,7 +244,7 @@ func (u *units) add(nal []byte) error {
 	if len(u.picture)+len(startCode)+len(nal) > u.limit {
 		return errTooBig
 	}
-	u.picture = append(append(u.roomFor(u.picture, len(startCode)+len(nal)), startCode...), nal...)
+	u.picture = append(append(withRoom(u.picture, len(startCode)+len(nal), u.limit), startCode...), nal...)
 	return nil
 }
 
