@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/camwarden/camwarden/pkg/fault"
@@ -58,6 +59,8 @@ type decoder struct {
 	picturing  Picturing
 	supervisor *supervise.Supervisor
 	ledger     *ledger.Ledger
+
+	found atomic.Pointer[string] // where the program is
 
 	mu       sync.Mutex
 	free     int        // places
@@ -198,9 +201,21 @@ func environment() []string {
 	return []string{"LC_ALL=C", "GLIBC_TUNABLES=glibc.malloc.hugetlb=1:glibc.malloc.mmap_threshold=1073741824:glibc.malloc.top_pad=67108864"}
 }
 
+// find returns the path of the program. It is looked for until it has been found; later, starting it says whether it is there.
+func (d *decoder) find() (string, error) {
+	if path := d.found.Load(); path != nil {
+		return *path, nil
+	}
+	path, err := supervise.Find(d.program)
+	if err == nil {
+		d.found.Store(&path)
+	}
+	return path, err
+}
+
 // run runs an ffmpeg that dials nobody; the spec lacks all that is the same for each.
 func (d *decoder) run(ctx context.Context, camera string, limit time.Duration, spec supervise.Spec) (supervise.Ending, *fault.Error) {
-	path, err := supervise.Find(d.program)
+	path, err := d.find()
 	if err != nil {
 		return supervise.Ending{}, fault.New(fault.Local, fault.Decoding, "the picture cannot be decoded: %w", err).WithHint(hintInstall)
 	}

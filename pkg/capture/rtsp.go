@@ -109,7 +109,7 @@ func (r *RTSP) fetch(
 		Address: v.Camera.Address, Scheme: v.Camera.Scheme, Host: v.Camera.Host, Path: v.Camera.Path,
 		Username: v.Camera.Username, Password: v.Password, Transport: v.Camera.Transport,
 	}
-	_, missing := supervise.Find(r.decoder.program)
+	_, missing := r.decoder.find()
 	if missing != nil {
 		target.Codecs = []rtsp.Codec{rtsp.JPEG}
 	}
