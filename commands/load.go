@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"runtime/debug"
 	"slices"
 	"strings"
 	"time"
@@ -45,9 +44,8 @@ type settings struct {
 	c      *cli
 }
 
-// load finds and reads the configuration; without one the defaults hold. Work follows.
+// load finds and reads the configuration; without one the defaults hold.
 func (c *cli) load() (settings, error) {
-	c.collectLate()
 	path, _, err := config.Find(c.flags.config, c.env)
 	if err != nil {
 		return settings{}, err
@@ -72,15 +70,6 @@ func (c *cli) loadToDial() (settings, error) {
 		c.log.Info(notice)
 	}
 	return set, nil
-}
-
-// collectLate lets the heap grow by twice what is in use before it is collected. A run lasts seconds and uses a few MiB: to
-// collect at every 4 MiB, as is usual, costs doctor a twentieth of its time. It stops the world, so it is not done for those
-// who only ask for the version.
-func (c *cli) collectLate() {
-	if c.env("GOGC") == "" {
-		debug.SetGCPercent(200)
-	}
 }
 
 func (c *cli) env(name string) string {
