@@ -16,6 +16,7 @@ import (
 // page is what a person reads in place of a document: tables and lines, for a screen or for a pipe.
 type page struct {
 	out    bytes.Buffer
+	tabled bool // it ends with a table
 	screen bool
 	colour bool
 	width  int
@@ -31,13 +32,15 @@ func (c *cli) newPage() *page {
 
 // line adds a line of text.
 func (p *page) line(format string, args ...any) {
+	p.tabled = false
 	fmt.Fprintf(&p.out, format+"\n", args...)
 }
 
 func (p *page) bytes() []byte { return p.out.Bytes() }
 
 // table adds a table; nothing when there are no rows. On a screen the last column takes the room that the others leave;
-// where that is too little, expendable columns, named by their headers, go first. In a pipe nothing goes.
+// where that is too little, expendable columns, named by their headers, go first. In a pipe nothing goes, and as nothing is
+// framed there, a blank line parts two tables.
 func (p *page) table(header []string, rows [][]string, expendable ...string) {
 	if len(rows) == 0 {
 		return
@@ -49,6 +52,10 @@ func (p *page) table(header []string, rows [][]string, expendable ...string) {
 		}
 		options = p.framed(header, rows)
 	}
+	if p.tabled && !p.screen {
+		p.out.WriteString("\n")
+	}
+	p.tabled = true
 	var b bytes.Buffer
 	t := tablewriter.NewTable(&b, append(options,
 		tablewriter.WithHeaderAutoFormat(tw.Off),
