@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -76,10 +77,17 @@ func TestNoPictureIsTakenFromATestedStreamUntilItHasItsCameraAgain(t *testing.T)
 			t.Errorf("a picture was given: %v", err)
 		}
 	}
-	time.AfterFunc(150*time.Millisecond, refused)
+	var beside sync.WaitGroup
+	beside.Go(func() {
+		for s.count("PATCH") == 0 && t.Context().Err() == nil {
+			time.Sleep(time.Millisecond)
+		}
+		refused()
+	})
 	if r := flush(t, c, 30*time.Second, go2rtc.Source{Name: "camwarden-gate"}); !r.Done || r.Restored {
 		t.Errorf("%+v", r)
 	}
+	beside.Wait()
 	refused()
 	if r := one(t, c, gate()); r.Err == nil {
 		t.Error("the test picture was taken for the camera")

@@ -224,7 +224,7 @@ func TestASecondRoundOfTheSameSubnetIsBusySkippedOrWaitsAsAsked(t *testing.T) {
 	if report.Summary.Skipped != 1 || report.Visits[0].Error.Class != fault.Busy || !report.PassedOver {
 		t.Errorf("skip: %+v", report)
 	}
-	b.plan.IfBusy = round.Wait
+	b.plan.IfBusy, b.plan.Timeout = round.Wait, time.Minute
 	time.AfterFunc(500*time.Millisecond, func() { _ = lock.Unlock() })
 	if report := b.run(); report.Summary.OK != 1 || report.PassedOver {
 		t.Errorf("wait: %+v", report)
@@ -234,7 +234,7 @@ func TestASecondRoundOfTheSameSubnetIsBusySkippedOrWaitsAsAsked(t *testing.T) {
 func TestTheCoolDownKeepsASecondRoundAway(t *testing.T) {
 	t.Parallel()
 	b := setUp(t, subnet(t, camsim.Healthy)...)
-	b.plan.Cooldown = time.Hour
+	b.plan.Cooldown, b.plan.Timeout = time.Hour, time.Minute
 	b.run()
 	if _, err := round.Run(t.Context(), b.plan, b.deps, nil); fault.ClassOf(err) != fault.Cooling {
 		t.Errorf("a second round within the cool-down: %v", err)
@@ -253,6 +253,7 @@ func TestAPanicInAVisitIsThatCamerasFailureAndItsChildIsEnded(t *testing.T) {
 	t.Parallel()
 	cameras := subnet(t, camsim.MuteAtConnect, camsim.Healthy)
 	b := setUp(t, cameras...)
+	b.plan.Timeout = time.Minute
 	b.deps.Sources = []capture.Source{panicking{Source: b.deps.Sources[0], at: cameras[0].ID, book: b.book, t: t}}
 	report := b.run()
 	if report.Verdict != round.Clean {
@@ -300,6 +301,7 @@ func TestACameraWithoutAnAddressFailsAsDNSAndCostsNobodyElse(t *testing.T) {
 	nameless := at("nameless", netip.AddrPort{})
 	nameless.Host, nameless.Port = "no-such-host.invalid", 554
 	b := setUp(t, append(subnet(t, camsim.Healthy), nameless)...)
+	b.plan.Timeout = time.Minute
 	report := b.run()
 	mustBeClean(t, report)
 	v := visitOf(t, report, "nameless")

@@ -83,13 +83,12 @@ func byRTSP() map[camsim.Temper]ending {
 	}
 }
 
+// This and the next have nothing of their package beside them: eight visits at once are enough for a small host.
 func TestEveryTemperEndsInTimeWithItsReasonAndLeavesNothing(t *testing.T) {
-	t.Parallel()
 	visitEveryTemper(t, byFFmpeg(), nil)
 }
 
 func TestTheSourceRTSPNamesEveryStepLogsInOnceFollowsNobodyAndSaysTeardown(t *testing.T) {
-	t.Parallel()
 	sim := visitEveryTemper(t, byRTSP(), func(b *bench) []capture.Source {
 		return []capture.Source{capture.NewRTSP("ffmpeg", capture.Picturing{}, b.supervisor, slot.Table{Ledger: b.book, FS: proc.Default()})}
 	})
