@@ -87,6 +87,9 @@ func writeNew(path string, text []byte) error {
 		if errors.Is(err, fs.ErrExist) {
 			return f.WithHint("it is left as it is; edit it, or write another: camwarden config init -c FILE")
 		}
+		if fault.OutOfFiles(err) {
+			return f.WithHint("%s", fault.HintMoreFiles)
+		}
 		return f.WithHint("write it elsewhere: camwarden config init -c FILE")
 	}
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {

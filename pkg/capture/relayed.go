@@ -165,12 +165,12 @@ func (r *relayedVisit) release(held *ledger.Held, problem *fault.Error) error {
 
 // connections counts those that go2rtc has to the camera. What cannot be seen is none here: this only waits for the end.
 func (r *relayedVisit) connections(relay ledger.Relay) int {
-	address := r.v.Camera.Address
-	sockets, err := r.slots.FS.Connections([]uint16{address.Port()})
+	address := proc.Plain(r.v.Camera.Address)
+	sockets, err := r.slots.FS.Standing([]uint16{address.Port()})
 	if err != nil {
 		return 0
 	}
-	conns := slices.DeleteFunc(sockets.Conns, func(c proc.Conn) bool { return c.Remote != plainAddress(address) || !open(c) })
+	conns := slices.DeleteFunc(sockets.Conns, func(c proc.Conn) bool { return c.Remote != address })
 	if len(conns) == 0 {
 		return 0
 	}
@@ -182,13 +182,6 @@ func (r *relayedVisit) connections(relay ledger.Relay) int {
 		}
 	}
 	return n
-}
-
-func open(c proc.Conn) bool { return c.State == proc.Established || c.State == proc.SynSent }
-
-// plainAddress is an address as the kernel's table shows it.
-func plainAddress(address netip.AddrPort) netip.AddrPort {
-	return netip.AddrPortFrom(address.Addr().Unmap().WithZone(""), address.Port())
 }
 
 // still takes the picture of a stream, registers it again if the server has lost it, and finds out why there is none.

@@ -193,7 +193,7 @@ func gone(table proc.FS, cam camera.Camera, local netip.AddrPort) error {
 	for look := 1; ; look++ {
 		conn, err := table.Connection(local, cam.Address)
 		switch {
-		case errors.Is(err, fs.ErrNotExist), err == nil && conn.State != proc.Established && conn.State != proc.SynSent:
+		case errors.Is(err, fs.ErrNotExist), err == nil && !proc.Takes(conn.State):
 			return nil
 		case err != nil:
 			return fault.New(fault.Local, "", "cannot see whether the connection to %s is gone: %w", cam.Address, err)

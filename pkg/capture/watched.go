@@ -41,7 +41,7 @@ func (r *relayedVisit) watched(ctx context.Context) (*go2rtc.Watching, error) {
 
 // anybody reports whether anybody of this host has a connection to the camera, or may have one.
 func (r *relayedVisit) anybody() bool {
-	address := plainAddress(r.v.Camera.Address)
+	address := proc.Plain(r.v.Camera.Address)
 	sockets, err := r.slots.FS.Connections([]uint16{address.Port()})
 	if err != nil {
 		return true

@@ -104,7 +104,7 @@ func ClassOf(err error) Class {
 }
 
 // HintMoreFiles is what to do about an error that OutOfFiles recognises.
-const HintMoreFiles = "allow more open files: ulimit -n"
+const HintMoreFiles = "allow more open files (ulimit -n)"
 
 // OutOfFiles reports whether err means that this process or this host may open no more files (EMFILE and ENFILE, man 2 open).
 // Whatever was to be opened, nothing is wrong with that.

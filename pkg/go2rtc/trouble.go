@@ -85,7 +85,7 @@ func (c *Client) cause(err error) (why, hint string) {
 		{fs.ErrPermission, "permission denied", "its socket follows go2rtc's umask: see ls -l, and run as a user who may write to it"},
 		{syscall.EHOSTUNREACH, "no route to its host", "is the host up? ping it"},
 		{syscall.ENETUNREACH, "no route to its network", "check this host's network: ip route"},
-		{syscall.EMFILE, "too many open files here", "raise the limit: ulimit -n"},
+		{syscall.EMFILE, "too many open files here", fault.HintMoreFiles},
 		{syscall.ECONNRESET, "it closed the connection without a whole answer", crashed},
 		{syscall.EPIPE, "it closed the connection without a whole answer", crashed},
 		{io.EOF, "it closed the connection without an answer", crashed},

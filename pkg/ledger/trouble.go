@@ -46,7 +46,7 @@ func remedy(path string, err error) string {
 	case errors.Is(err, unix.ENOTDIR), errors.Is(err, fs.ErrExist), errors.Is(err, unix.EISDIR):
 		return "something on this path is not what it should be (ls -ld " + path + " " + dir + "): move it away, or choose another place with --state-dir"
 	case fault.OutOfFiles(err):
-		return "allow more open files (ulimit -n), or use fewer jobs (-j)"
+		return fault.HintMoreFiles + ", or use fewer jobs (-j)"
 	}
 	return "choose another place with --state-dir"
 }

@@ -111,7 +111,7 @@ func unexplained(conns []proc.Conn, view streams.View) []proc.Conn {
 		for _, p := range s.Stream.Producers {
 			address, _, _ := strings.Cut(p.RemoteAddr, " ")
 			if remote, err := netip.ParseAddrPort(address); err == nil && p.Connected() {
-				explained[netip.AddrPortFrom(remote.Addr().Unmap().WithZone(""), remote.Port())]++
+				explained[proc.Plain(remote)]++
 			}
 		}
 	}

@@ -149,9 +149,8 @@ type Connection struct {
 	Container    bool           `json:"container,omitempty"` // in another network namespace
 }
 
-// Takes reports whether the camera counts the connection: those on their way down no longer do, and one that only the
-// camera has ended is evidence of a process that does not notice.
-func (c Connection) Takes() bool { return c.State == proc.Established || c.State == proc.SynSent }
+// Takes reports whether the camera counts the connection, see proc.Takes.
+func (c Connection) Takes() bool { return proc.Takes(c.State) }
 
 // HiddenOwner reports whether some process holds the connection and we cannot see which.
 func (c Connection) HiddenOwner() bool { return c.PID == 0 && c.Held && c.Takes() }

@@ -39,6 +39,10 @@ const (
 	BoundIdle   = "BOUND_INACTIVE"
 )
 
+// Takes reports whether the camera counts a connection in this state: one on its way down no longer takes a slot, and one that
+// only the camera has ended (CLOSE_WAIT) is evidence of a process that does not notice.
+func Takes(state string) bool { return state == Established || state == SynSent }
+
 // The numbers of the states that we ask for or compare with.
 const (
 	established = 1
@@ -101,9 +105,8 @@ type Sockets struct {
 // The kernel gives no snapshot: a connection that opens or closes meanwhile may be missing.
 func (f FS) Connections(ports []uint16) (Sockets, error) { return f.connections(ports, wantedStates) }
 
-// Standing is Connections for those that take a slot at the camera: one on its way down no longer does, and one that only the
-// camera has ended (CLOSE_WAIT) is evidence of a process that does not notice. After many visits the kernel keeps many that it
-// waits out (TIME_WAIT).
+// Standing is Connections for those that take a slot, see Takes. After many visits the kernel keeps many that it waits out
+// (TIME_WAIT).
 func (f FS) Standing(ports []uint16) (Sockets, error) { return f.connections(ports, standingStates) }
 
 func (f FS) connections(ports []uint16, states uint32) (Sockets, error) {
@@ -123,7 +126,7 @@ func (f FS) connections(ports []uint16, states uint32) (Sockets, error) {
 	case err != nil && refused != nil:
 		return Sockets{}, fmt.Errorf("TCP connections: %w (and sock_diag: %w)", err, refused)
 	case states == standingStates:
-		conns = slices.DeleteFunc(conns, func(c Conn) bool { return c.State != Established && c.State != SynSent })
+		conns = slices.DeleteFunc(conns, func(c Conn) bool { return !Takes(c.State) })
 	}
 	return Sockets{Conns: conns, Method: Procfs, Why: refused}, err
 }

@@ -313,6 +313,13 @@ func TestBothWaysToLookAgree(t *testing.T) {
 		}
 		return slices.Equal(one, two) && states[Established] && states[SynSent] && states[FinWait2] && states[CloseWait] && states[TimeWait]
 	})
+	standing := slices.DeleteFunc(slices.Clone(one), func(conn Conn) bool { return !Takes(conn.State) })
+	for name, f := range map[string]FS{"sock_diag": Default(), "/proc/net": {Root: "/proc/self"}} {
+		eventually(t, "those that take a slot, by "+name, func() bool {
+			sockets, err := f.Standing(ports)
+			return err == nil && slices.Equal(settled(sockets.Conns, err), standing)
+		})
+	}
 	if len(one) < 9 || slices.ContainsFunc(one, func(conn Conn) bool { return conn.State == Listen }) {
 		t.Errorf("%d connections: %+v", len(one), one)
 	}

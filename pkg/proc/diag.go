@@ -112,14 +112,12 @@ func (d *diag) receive(until time.Time, each func(data []byte) error) error {
 		n, from, err := unix.Recvfrom(d.fd, d.buffer, unix.MSG_TRUNC)
 		sender, known := from.(*unix.SockaddrNetlink)
 		switch {
-		case errors.Is(err, unix.EINTR) && time.Now().Before(until):
-			continue
-		case errors.Is(err, unix.EAGAIN), errors.Is(err, unix.EINTR):
+		case errors.Is(err, unix.EAGAIN), time.Now().After(until):
 			return fmt.Errorf("the kernel did not answer within %s", diagLimit)
+		case errors.Is(err, unix.EINTR), err == nil && (!known || sender.Pid != 0): // not from the kernel
+			continue
 		case err != nil:
 			return fmt.Errorf("receive: %w", err)
-		case !known || sender.Pid != 0:
-			continue // not from the kernel
 		case n > len(d.buffer):
 			return fmt.Errorf("an answer of %d bytes does not fit", n)
 		}

@@ -24,7 +24,7 @@ type Listener struct {
 // Listening returns the socket that waits at a TCP address; found is false when none does in this network namespace. Where
 // two wait, at the very address and at all of the host's, the kernel prefers the former, and so does this.
 func (f FS) Listening(address netip.AddrPort) (listener Listener, found bool, err error) {
-	address = netip.AddrPortFrom(address.Addr().Unmap().WithZone(""), address.Port())
+	address = Plain(address)
 	for _, name := range []string{"tcp", "tcp6"} {
 		file, err := os.Open(filepath.Join(f.root(), "net", name))
 		if name == "tcp6" && errors.Is(err, fs.ErrNotExist) {

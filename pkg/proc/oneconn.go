@@ -14,7 +14,7 @@ import (
 // the error matches fs.ErrNotExist. It asks sock_diag for this one, which the kernel finds without walking its table; where
 // that is refused it looks for it among all.
 func (f FS) Connection(local, remote netip.AddrPort) (Conn, error) {
-	local, remote = plain(local), plain(remote)
+	local, remote = Plain(local), Plain(remote)
 	if f.real() && !remote.Addr().IsLinkLocalUnicast() { // there the interface is a part of the address
 		conn, err := findConnection(local, remote, f.learnt != nil && f.learnt.tells.Load())
 		if err == nil || errors.Is(err, fs.ErrNotExist) {
@@ -33,8 +33,8 @@ func (f FS) Connection(local, remote netip.AddrPort) (Conn, error) {
 	return Conn{}, absent(local, remote)
 }
 
-// plain is an end as decodeDiag writes it.
-func plain(end netip.AddrPort) netip.AddrPort {
+// Plain returns an end of a connection as the answers of this package write it: IPv4 as IPv4, and without a zone.
+func Plain(end netip.AddrPort) netip.AddrPort {
 	return netip.AddrPortFrom(end.Addr().Unmap().WithZone(""), end.Port())
 }
 

@@ -92,7 +92,7 @@ func causes() []causeRow {
 			[]error{syscall.EPERM, syscall.EACCES},
 		},
 		{
-			cause{fault.Local, "this host has no file descriptor left", "raise the limit (ulimit -n)"},
+			cause{fault.Local, "this host has no file descriptor left", fault.HintMoreFiles},
 			[]error{syscall.EMFILE, syscall.ENFILE},
 		},
 		{

@@ -131,6 +131,21 @@ func TestHowASessionEndedIsSaidAsItWas(t *testing.T) {
 	}
 }
 
+// A camera can say anything, our own log-in included; what is shown of its words has it no more.
+func TestAProbeDoesNotRepeatThePasswordThatTheCameraSays(t *testing.T) {
+	t.Parallel()
+	const password = "p@ss/w#rd%ü"
+	camera := &fake{on: map[string]func(*line, string){"OPTIONS": func(l *line, request string) {
+		l.reply(request, "200 OK", "", "Server: Cam 2.1 for "+password)
+	}}}
+	target := camera.start(t)
+	target.Username, target.Password = "viewer", password
+	info, err := rtsp.Probe(t.Context(), target, patient())
+	if err != nil || !strings.HasPrefix(info.Server, "Cam 2.1 for ") || strings.Contains(info.Server, "rd%") {
+		t.Errorf("%+v, %v", info, err)
+	}
+}
+
 func TestTheStatusOfEachStepIsClassified(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {

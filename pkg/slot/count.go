@@ -69,7 +69,7 @@ func (t Table) countOnce(address netip.AddrPort, limit, reserve int) (result tal
 	}
 	b := book{table: t, living: map[string]ledger.Lease{}, lapsed: map[string]ledger.Lease{}, claims: map[string]*claim{}}
 	for _, lease := range leases {
-		here := plain(lease.Address) == address
+		here := proc.Plain(lease.Address) == address
 		switch {
 		case lease.Kind == ledger.Stream: // its connections are those of the server that holds the stream
 		case !t.Ledger.Live(lease):
@@ -249,7 +249,7 @@ func (t Table) connections(address netip.AddrPort, first func(proc.Stat) bool) (
 		if err != nil {
 			return nil, err
 		}
-		conns := slices.DeleteFunc(sockets.Conns, func(c proc.Conn) bool { return plain(c.Remote) != address })
+		conns := slices.DeleteFunc(sockets.Conns, func(c proc.Conn) bool { return c.Remote != address })
 		// An error here means that some processes could not be read. Their sockets stay without owner, and count.
 		owned, _ := t.FS.Own(conns, first)
 		unsettled := func(c proc.Conn) bool { return c.PID == 0 && (uid == 0 || int(c.UID) == uid || look == 1) }

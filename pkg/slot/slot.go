@@ -77,13 +77,8 @@ func (c Count) usable() int { return min(c.Limit-c.Reserve, c.Limit-c.Foreign) }
 // Count counts the slots of an address. It takes no lock, so the next moment may know better; Take counts under the lock.
 // An error means that something could not be looked at, never that nothing is there.
 func (t Table) Count(address netip.AddrPort, limit, reserve int) (Count, error) {
-	tally, err := t.count(plain(address), limit, reserve)
+	tally, err := t.count(proc.Plain(address), limit, reserve)
 	return tally.Count, err
-}
-
-// plain is the address as the kernel's table of connections shows it.
-func plain(address netip.AddrPort) netip.AddrPort {
-	return netip.AddrPortFrom(address.Addr().Unmap().WithZone(""), address.Port())
 }
 
 // printable keeps a program's name, which a process may choose freely, from speaking to the terminal.

@@ -35,7 +35,7 @@ func (t Table) Take(ctx context.Context, request Request) (*ledger.Held, error) 
 	if request.Kind != ledger.Process && request.Kind != ledger.Connection {
 		return nil, fault.New(fault.Local, "", "a lease of kind %q takes no slot", request.Kind).WithHint("ask for a process or a connection")
 	}
-	address := plain(cam.Address)
+	address := proc.Plain(cam.Address)
 	if cam.MaxConnections <= cam.Reserve {
 		return nil, fault.New(fault.Exhausted, "", "%s: of %d connections %d are reserved for others, which leaves none",
 			address, cam.MaxConnections, cam.Reserve).WithHint("lower reserve, or raise max_connections, of camera %s", cam.ID)

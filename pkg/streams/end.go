@@ -246,7 +246,7 @@ func (k *Keeper) breakOff(ctx context.Context, leases []ledger.Lease) {
 	if len(leases) == 0 || relay == nil || relay.ID.PID == 0 {
 		return
 	}
-	address := netip.AddrPortFrom(leases[0].Address.Addr().Unmap().WithZone(""), leases[0].Address.Port())
+	address := proc.Plain(leases[0].Address)
 	sockets, err := k.fs.Connections([]uint16{address.Port()})
 	if err != nil {
 		return
@@ -271,7 +271,7 @@ func nobodyElse(list []go2rtc.Stream, name string, address netip.AddrPort) bool 
 		for _, p := range s.Producers {
 			first, _, _ := strings.Cut(p.RemoteAddr, " ")
 			remote, err := netip.ParseAddrPort(first)
-			if p.Connected() && (err != nil || netip.AddrPortFrom(remote.Addr().Unmap().WithZone(""), remote.Port()) == address) {
+			if p.Connected() && (err != nil || proc.Plain(remote) == address) {
 				return false
 			}
 		}

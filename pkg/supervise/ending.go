@@ -66,7 +66,7 @@ func refused(path string, err error) Ending {
 	case errors.Is(err, fs.ErrPermission):
 		problem.WithHint("make it executable for this user: chmod a+x %s", path)
 	case fault.OutOfFiles(err):
-		problem.WithHint("allow more open files (ulimit -n), or use fewer jobs (-j)")
+		problem.WithHint("%s, or use fewer jobs (-j)", fault.HintMoreFiles)
 	case errors.Is(err, unix.EAGAIN), errors.Is(err, unix.ENOMEM):
 		problem.WithHint("allow more processes (ulimit -u) or more memory, or use fewer jobs (-j)")
 	}
