@@ -64,7 +64,8 @@ type units struct {
 	sets    []parameterSet
 	inBand  bool // parameter sets come with the stream, so a missing packet may have held one
 
-	fragments   []byte // of the NAL unit that is being put together
+	fragments   []byte // of the NAL unit that is being put together, behind what the picture begins with
+	ahead       int    // how much that is; 0 where the picture has begun already
 	fragmenting bool
 	keeping     bool // the fragments are wanted
 
@@ -149,12 +150,17 @@ func (u *units) piece(p piece) error {
 		}
 		kind := u.grammar.role(p.head[:])
 		u.fragmenting, u.keeping = true, kind == key || kind == set
-		u.fragments = append(u.fragments[:0], p.head[:u.grammar.head]...)
+		u.fragments = u.fragments[:0]
+		if kind == key && len(u.picture) == 0 {
+			u.fragments = u.preface(u.fragments)
+		}
+		u.ahead = len(u.fragments)
+		u.fragments = append(u.fragments, p.head[:u.grammar.head]...)
 	case !u.fragmenting:
 		u.damage() // its start never came
 		return nil
 	}
-	if !u.keeping && len(u.fragments) > u.grammar.head {
+	if !u.keeping && len(u.fragments)-u.ahead > u.grammar.head {
 		// Of an unwanted NAL unit the first byte of the slice header is enough.
 		p.data = nil
 	}
@@ -166,17 +172,20 @@ func (u *units) piece(p piece) error {
 		return nil
 	}
 	u.fragmenting = false
-	return u.nals(u.fragments)
+	return u.nals(u.fragments[u.ahead:])
 }
 
-// withRoom makes four times the room where n more bytes have none, but no more than limit needs. A key frame has some hundred
-// KiB, in packets of 1.4 KiB: append would copy it a dozen times, and clear each page beforehand.
+// roomForKeyFrame is enough for most, which have some hundred KiB. What is never filled costs nothing.
+const roomForKeyFrame = 512 << 10
+
+// withRoom makes room where n more bytes have none, but no more than limit needs. A key frame comes in packets of 1.4 KiB: append
+// would copy it a dozen times, each time to pages that nobody has touched before.
 func withRoom(data []byte, n, limit int) []byte {
 	need := len(data) + n
 	if need <= cap(data) {
 		return data
 	}
-	larger := make([]byte, len(data), max(need, min(4*cap(data), limit)))
+	larger := make([]byte, len(data), max(need, min(max(4*cap(data), roomForKeyFrame), limit)))
 	copy(larger, data)
 	return larger
 }
@@ -237,15 +246,27 @@ func (u *units) place(nal []byte) {
 // add appends a slice to the key frame; the parameter sets go before the first.
 func (u *units) add(nal []byte) error {
 	if len(u.picture) == 0 {
-		for _, s := range u.sets {
-			u.picture = append(append(u.picture, startCode...), s.nal...)
+		if u.ahead > 0 && len(nal) == len(u.fragments)-u.ahead && &nal[0] == &u.fragments[u.ahead] {
+			u.picture, u.fragments, u.ahead = u.fragments, u.picture, 0 // it was put together in the right place
+			return nil
 		}
+		u.picture = u.preface(u.picture)
+	} else {
+		u.picture = append(u.picture, startCode...)
 	}
-	if len(u.picture)+len(startCode)+len(nal) > u.limit {
+	if len(u.picture)+len(nal) > u.limit {
 		return errTooBig
 	}
-	u.picture = append(append(withRoom(u.picture, len(startCode)+len(nal), u.limit), startCode...), nal...)
+	u.picture = append(withRoom(u.picture, len(nal), u.limit), nal...)
 	return nil
+}
+
+// preface appends what a key frame begins with: the parameter sets, and the start code of its first slice.
+func (u *units) preface(picture []byte) []byte {
+	for _, s := range u.sets {
+		picture = append(append(picture, startCode...), s.nal...)
+	}
+	return append(picture, startCode...)
 }
 
 // finish ends the open unit. If it is a clean key frame, finished is set.

@@ -2,7 +2,17 @@ package supervise
 
 import (
 	"bytes"
+	"errors"
+	"io"
 	"sync"
+)
+
+// What is made for an output: a little for the messages that most children leave it at, and then enough for most pictures,
+// which have some hundred KiB. Each time it grows, all of it is copied to pages that nobody has touched before, which costs as
+// much time as reading it; pages that are never reached cost nothing.
+const (
+	roomForWords   = 32 << 10
+	roomForPicture = 512 << 10
 )
 
 // capped keeps the first bytes of a stream and swallows the rest. It never stops reading: a child that blocks on a full
@@ -21,30 +31,58 @@ func newCapped(limit int64) *capped {
 }
 
 func (w *capped) Write(p []byte) (int, error) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	room := w.max - int64(len(w.kept))
-	if int64(len(p)) <= room {
-		w.keep(p)
-		return len(p), nil
-	}
-	w.keep(p[:room])
-	if !w.cut {
-		w.cut = true
-		close(w.over)
-	}
-	return len(p), nil
+	n, err := w.ReadFrom(bytes.NewReader(p))
+	return int(n), err
 }
 
-// keep appends, with four times the room whenever there is none left: pictures have some hundred KiB, and each copy, as each
-// page that append would clear, costs as much time as reading them.
-func (w *capped) keep(p []byte) {
-	if need := len(w.kept) + len(p); need > cap(w.kept) {
-		larger := make([]byte, len(w.kept), max(int64(need), min(4*int64(cap(w.kept)), w.max)))
+// ReadFrom reads r to its end, into the place where it is kept: os/exec hands the pipe over (io.Copy).
+func (w *capped) ReadFrom(r io.Reader) (int64, error) {
+	var read int64
+	for {
+		free := w.room()
+		n, err := r.Read(free)
+		w.took(n)
+		read += int64(n)
+		switch {
+		case errors.Is(err, io.EOF):
+			return read, nil
+		case err != nil:
+			return read, err
+		}
+	}
+}
+
+// room is where the next bytes go: behind those that are kept, or nowhere once there are max of them.
+func (w *capped) room() []byte {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	have := len(w.kept)
+	switch {
+	case int64(have) == w.max:
+		return make([]byte, roomForWords)
+	case have == cap(w.kept):
+		next := int64(roomForWords)
+		if have > 0 {
+			next = max(roomForPicture, 4*int64(have))
+		}
+		larger := make([]byte, have, min(next, w.max))
 		copy(larger, w.kept)
 		w.kept = larger
 	}
-	w.kept = append(w.kept, p...)
+	return w.kept[have:cap(w.kept)]
+}
+
+// took takes note of n bytes that were read into the room.
+func (w *capped) took(n int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	switch {
+	case int64(len(w.kept)) < w.max:
+		w.kept = w.kept[:len(w.kept)+n]
+	case n > 0 && !w.cut:
+		w.cut = true
+		close(w.over)
+	}
 }
 
 // taken returns what was kept so far, and whether there was more. What comes later is put behind it, or elsewhere.
