@@ -1,6 +1,7 @@
 #!/bin/bash
 # Vet, then every test with the race detector, then the question whether anything of this run is still alive.
-# Two at a time in each package, and two packages at a time: more, and pictures come too late on two processors.
+# Two at a time in each package (cmd/camwarden: three), and two packages at a time: more, and pictures come too late on two
+# processors.
 # Every process that a test starts inherits CAMWARDEN_TEST_RUN; the value is this run's own.
 set -euo pipefail
 cd "$(dirname "$0")/.."

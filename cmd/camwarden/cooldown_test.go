@@ -21,7 +21,7 @@ func TestThirtyRoundsAreQuietBetweenOneAndTheNext(t *testing.T) {
 	const rounds, cooldown = 30, time.Second
 	s := newSite(t, []camsim.Config{{Temper: camsim.Healthy}, {Temper: camsim.SilentAfterPlay}}, asReleased)
 	next := func(i int) *run { // one source after the other
-		return s.start(s.round("office", "--source", []string{"ffmpeg", "rtsp"}[i/2%2], "--timeout", "2500ms", "--cooldown", cooldown.String(), "--if-busy", "wait")...)
+		return s.start(s.round("office", "--source", []string{"ffmpeg", "rtsp"}[i/2%2], "--timeout", "2s", "--cooldown", cooldown.String(), "--if-busy", "wait")...)
 	}
 
 	looks, pictures := 0, 0

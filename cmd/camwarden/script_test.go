@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"errors"
+	"flag"
 	"fmt"
 	"os"
 	"os/exec"
@@ -34,6 +35,11 @@ type suite struct{ *testing.M }
 const released = "CAMWARDEN_TEST_RELEASED"
 
 func (s suite) Run() int {
+	err := oneMoreAtATime()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
 	if !raced {
 		return s.M.Run()
 	}
@@ -55,6 +61,18 @@ func (s suite) Run() int {
 		return 1
 	}
 	return s.M.Run()
+}
+
+// oneMoreAtATime has one test more at a time than -parallel says: these wait for cameras that hang and for cool-downs, and
+// work less than those of the other packages, which would be done long before them.
+func oneMoreAtATime() error {
+	flag.Parse()
+	parallel := flag.Lookup("test.parallel").Value
+	n, err := strconv.Atoi(parallel.String())
+	if err != nil {
+		return err
+	}
+	return parallel.Set(strconv.Itoa(n + 1))
 }
 
 // TestScripts runs testdata/script/*.txtar; docs/testing.md explains their language and the commands added here.

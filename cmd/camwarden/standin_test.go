@@ -64,7 +64,7 @@ func misbehaviours() []struct{ name, script, class string } {
 // Whatever an ffmpeg does, its visit ends in time and with a reason, the other camera's picture comes, and nothing is left.
 func TestNoMisbehavingFFmpegHoldsUpOrOutlivesARound(t *testing.T) {
 	t.Parallel()
-	const timeout = 8 * time.Second // a real picture must come within it, on a host that is busy with floods
+	const timeout = 5 * time.Second // a real picture must come within it, on a host that is busy with floods
 	for i, m := range misbehaviours() {
 		t.Run(m.name, func(t *testing.T) {
 			t.Parallel()

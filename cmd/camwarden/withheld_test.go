@@ -126,7 +126,7 @@ func TestFoldersThatVanishDuringARoundChangeNothing(t *testing.T) {
 			t.Run(fmt.Sprintf("%s uid %d", gone, uid), func(t *testing.T) {
 				t.Parallel()
 				s := newSite(t, []camsim.Config{{Temper: camsim.SilentAfterPlay, Name: "silent"}, {Temper: camsim.MuteAtConnect, Name: "mute"}, {Temper: camsim.Healthy}}, asUser(uid))
-				r := s.start(s.round("office", "-d", s.path("out"), "--timeout", "20s", "-j", "2")...) // the healthy one must wait for its turn
+				r := s.start(s.round("office", "-d", s.path("out"), "--timeout", "10s", "-j", "2")...) // the healthy one must wait for its turn
 				s.busy(2)
 				eventually(t, func() error {
 					if !s.childNoted("mute") || !s.childNoted("silent") {

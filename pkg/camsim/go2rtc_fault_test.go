@@ -38,7 +38,7 @@ func TestACameraThatFailsIsAnEmptyAnswer(t *testing.T) {
 			for _, option := range []bool{true, false} {
 				camera := start(t, camsim.Config{Temper: temper, Username: "user", Password: "secret"})
 				// The answer to be read late is that of a machine that is busy, so nothing is said of too late.
-				r := startRelay(t, camsim.Go2rtcConfig{Patience: hurry, Leak: 5 * time.Second})
+				r := startRelay(t, camsim.Go2rtcConfig{Patience: hurry, Leak: 3 * time.Second})
 				source, connections, waits := camera.LoginURL(), want.doubles, want.waits*max(1, want.doubles)
 				if option {
 					source, connections, waits = source+safe, (want.doubles+1)/2, want.waits

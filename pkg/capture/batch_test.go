@@ -138,7 +138,7 @@ func TestWhatGoesWrongTogetherGoesWellAlone(t *testing.T) {
 			for i := range 4 {
 				frames[fmt.Sprintf("cam%d", i)] = []byte("a key frame")
 			}
-			const limit = 40 * time.Second
+			const limit = 24 * time.Second
 			began := time.Now()
 			pictures, errs := crowd(t, w.decoder(program), limit, frames)
 			for name := range frames {

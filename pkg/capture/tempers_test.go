@@ -45,7 +45,7 @@ func start(t *testing.T, config camsim.Config) (*camsim.Camera, camera.Camera) {
 func TestEachTemperHasItsClassAndStepAndLeavesNothing(t *testing.T) {
 	t.Parallel()
 	ffmpeg := realFFmpeg(t)
-	const short, ample = 6 * time.Second, 30 * time.Second
+	const short, ample = 5 * time.Second, 30 * time.Second
 	for _, c := range []struct {
 		config camsim.Config
 		limit  time.Duration
