@@ -21,9 +21,10 @@ type capped struct {
 	max  int64
 	over chan struct{} // closed when more has come than max
 
-	mu   sync.Mutex // a child that is stuck may still write while its ending is read
-	kept []byte
-	cut  bool
+	mu    sync.Mutex // a child that is stuck may still write while its ending is read
+	kept  []byte
+	waste []byte // where the rest goes
+	cut   bool
 }
 
 func newCapped(limit int64) *capped {
@@ -59,7 +60,10 @@ func (w *capped) room() []byte {
 	have := len(w.kept)
 	switch {
 	case int64(have) == w.max:
-		return make([]byte, roomForWords)
+		if w.waste == nil {
+			w.waste = make([]byte, roomForWords)
+		}
+		return w.waste
 	case have == cap(w.kept):
 		next := int64(roomForWords)
 		if have > 0 {
