@@ -43,7 +43,7 @@ func TestARelayedRoundLeavesNothing(t *testing.T) {
 						r.ends(1)
 						doc := r.document()
 						if doc.Verdict != "clean" || doc.Summary.OK != 3 || doc.Streams.Registered != 6 || doc.Streams.Removed != 6 || len(doc.Streams.Kept) != 0 {
-							t.Errorf("%s", r.stdout)
+							t.Errorf("%s\n%s", r.stdout, r.stderr)
 						}
 						for camera, want := range map[string][2]string{
 							"refuses": {"refused", "connect"}, "mute": {"timeout", "options"}, "wrong-password": {"auth", "describe"},
