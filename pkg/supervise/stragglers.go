@@ -127,8 +127,9 @@ const (
 	ours
 )
 
-// hiddenBound is how long we ask about a process that hides from us: it may be just changing its user.
-const hiddenBound = 50 * time.Millisecond
+// hiddenBound is how long we ask about a process that hides from us: it may be just changing its user, or in the middle of an
+// exec, which hides it too; on a busy host one of those was met there for more than 50 ms.
+const hiddenBound = 500 * time.Millisecond
 
 // patient says whether to look again at a process that is unclear. One that has lost its memory is dying, which may take it
 // longer than all looks do. One without environment and arguments is in the middle of an exec: that takes microseconds, but
