@@ -160,7 +160,7 @@ func (u *units) piece(p piece) error {
 		u.damage() // its start never came
 		return nil
 	}
-	if !u.keeping && len(u.fragments)-u.ahead > u.grammar.head {
+	if !u.keeping && len(u.fragments) > u.grammar.head {
 		// Of an unwanted NAL unit the first byte of the slice header is enough.
 		p.data = nil
 	}

@@ -2,6 +2,7 @@ package supervise
 
 import (
 	"errors"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -258,5 +259,31 @@ func touch(t *testing.T, path string) {
 	t.Helper()
 	if err := os.WriteFile(path, nil, 0o644); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// Who is in the middle of an exec is asked again, on a busy host for a while; who hides for good is reported in the end.
+func TestWhoHidesForAMomentIsAskedAgain(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name  string
+		doubt error
+		since time.Duration
+		again bool
+	}{
+		{"hidden, and met for the first time", fs.ErrPermission, 0, true},
+		{"hidden in an exec, on a busy host", fs.ErrPermission, 100 * time.Millisecond, true},
+		{"hidden for good", fs.ErrPermission, time.Minute, false},
+		{"without arguments, on a busy host", nil, time.Second, true},
+		{"without arguments for good", nil, time.Minute, false},
+		{"dying", fs.ErrNotExist, time.Minute, true},
+	} {
+		h := &hunt{unclear: map[int]time.Time{}}
+		if c.since > 0 {
+			h.unclear[9] = time.Now().Add(-c.since)
+		}
+		if again := h.patient(9, c.doubt); again != c.again {
+			t.Errorf("%s: asked again: %v, want %v", c.name, again, c.again)
+		}
 	}
 }
