@@ -146,3 +146,20 @@ func TestTheDocumentsOfARoundFollowTheirSchema(t *testing.T) {
 	t.Parallel()
 	Validate(t, "round", []byte(render(t, Terminal{}, inFormat(asJSON))))
 }
+
+// A path cannot be wrapped, so what is expendable goes before a frame leaves the screen.
+func TestATableWithALongPathStaysOnTheScreen(t *testing.T) {
+	t.Parallel()
+	const width = 100
+	p := &page{screen: true, width: width}
+	p.table([]string{"CAMERA", "ADDRESS", "RESULT", "SOURCE", "SIZE", "TIME", "FILE"},
+		[][]string{{"gate", "127.88.5.1:8554", "ok", "rtsp", "640x360", "303ms", "stills/gate/20261128T140754.654Z.jpg"}}, "SIZE", "SOURCE")
+	for line := range strings.Lines(p.out.String()) {
+		if wide := twwidth.Width(strings.TrimRight(line, "\n")); wide > width {
+			t.Errorf("%d columns of %d: %s", wide, width, line)
+		}
+	}
+	if text := p.out.String(); strings.Contains(text, "SIZE") || !strings.Contains(text, "SOURCE") || !strings.Contains(text, "654Z.jpg") {
+		t.Errorf("one column was to go:\n%s", text)
+	}
+}

@@ -47,7 +47,7 @@ func (p *page) table(header []string, rows [][]string, expendable ...string) {
 	}
 	options := p.plain()
 	if p.screen {
-		for ; len(expendable) > 0 && p.width-used(header, rows) < leastForLast; expendable = expendable[1:] {
+		for ; len(expendable) > 0 && p.width-used(header, rows) < wordOfLast(rows); expendable = expendable[1:] {
 			header, rows = without(header, rows, expendable[0])
 		}
 		options = p.framed(header, rows)
@@ -85,6 +85,17 @@ func (p *page) plain() []tablewriter.Option {
 
 // leastForLast is how many columns of a screen the last column of a table gets, even if the table then is too wide.
 const leastForLast = 28
+
+// wordOfLast is how wide the last column must be at least: a path in it cannot be wrapped.
+func wordOfLast(rows [][]string) int {
+	widest := leastForLast
+	for _, row := range rows {
+		for word := range strings.FieldsSeq(row[len(row)-1]) {
+			widest = max(widest, twwidth.Width(word))
+		}
+	}
+	return widest
+}
 
 func (p *page) framed(header []string, rows [][]string) []tablewriter.Option {
 	room := tw.NewMapper[int, int]()
