@@ -26,6 +26,7 @@ func rows() [][]string {
 		{"pkg/ledger", "pkg/rtsp", "pkg/go2rtc", "pkg/cmdline"},
 		{"pkg/camera", "pkg/proc"},
 		{"pkg/fault", "pkg/redact"},
+		{"pkg/lazyre"},
 	}
 }
 

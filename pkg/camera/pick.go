@@ -81,7 +81,7 @@ func (inv Inventory) pickOne(arg string, names *resolver) ([]Camera, error) {
 
 // parseAddress reads IP, IP:port, [IP]:port and [IP]; port 0 stands for any.
 func parseAddress(arg string) (netip.Addr, uint16, bool) {
-	if both, err := netip.ParseAddrPort(arg); err == nil && both.Port() != 0 && zone().MatchString(both.Addr().Zone()) {
+	if both, err := netip.ParseAddrPort(arg); err == nil && both.Port() != 0 && zone.Get().MatchString(both.Addr().Zone()) {
 		return both.Addr().Unmap(), both.Port(), true
 	}
 	if inner, ok := strings.CutPrefix(arg, "["); ok {

@@ -3,14 +3,13 @@ package camera
 import (
 	"errors"
 	"net/netip"
-	"regexp"
 	"strconv"
 	"strings"
-	"sync"
 	"unicode"
 	"unicode/utf8"
 
 	"github.com/camwarden/camwarden/pkg/fault"
+	"github.com/camwarden/camwarden/pkg/lazyre"
 )
 
 // ParseURL reads an rtsp:// or rtsps:// URL; all that a URL does not say comes from defaults. The id is host_port_path.
@@ -202,12 +201,12 @@ func rankHost(host string) int {
 }
 
 // zone is what Linux lets an interface be named, as far as a URL can hold it; netip takes any text.
-var zone = re(`^[\w.-]{0,15}$`)
+var zone = lazyre.New(`^[\w.-]{0,15}$`)
 
 // parseIP reads an IP address, and refuses a zone that is no interface name.
 func parseIP(host string) (netip.Addr, bool) {
 	addr, err := netip.ParseAddr(host)
-	return addr, err == nil && zone().MatchString(addr.Zone())
+	return addr, err == nil && zone.Get().MatchString(addr.Zone())
 }
 
 // ParseHost reads the host of a camera: a name, an IPv4 address, or an IPv6 address with or without brackets. It returns
@@ -269,9 +268,4 @@ func unescape(s string) string {
 		out.WriteByte(s[i])
 	}
 	return out.String()
-}
-
-// re is a regular expression that is compiled when it is first needed: compiling all of them takes longer than "camwarden version".
-func re(pattern string) func() *regexp.Regexp {
-	return sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(pattern) })
 }

@@ -2,6 +2,8 @@ package capture
 
 import (
 	"strings"
+
+	"github.com/camwarden/camwarden/pkg/lazyre"
 )
 
 // account is what ffmpeg told on stderr, at -loglevel verbose. Measured with 4.3, 5.1 and 7.1; a line that an older or
@@ -22,10 +24,10 @@ type account struct {
 }
 
 var (
-	sdpLine      = re(`\] SDP:$`)
-	redirectLine = re(`Status 3\d\d: Redirecting to (\S+)`)
-	decoderLine  = re(`(?m)^\[(?:h264|hevc|mjpeg|mpeg4|av1|libdav1d) @ `)
-	codecLine    = re(`Stream #0:\d+.*?: Video: (\w+)`)
+	sdpLine      = lazyre.New(`\] SDP:$`)
+	redirectLine = lazyre.New(`Status 3\d\d: Redirecting to (\S+)`)
+	decoderLine  = lazyre.New(`(?m)^\[(?:h264|hevc|mjpeg|mpeg4|av1|libdav1d) @ `)
+	codecLine    = lazyre.New(`Stream #0:\d+.*?: Video: (\w+)`)
 )
 
 func read(stderr []byte) account {
@@ -34,14 +36,14 @@ func read(stderr []byte) account {
 	a.connected = strings.Contains(a.text, "Successfully connected to ")
 	a.dialled = a.connected || strings.Contains(a.text, "Starting connection attempt to ")
 	a.setUp = strings.Contains(a.text, "setting jitter buffer size to ")
-	a.media = decoderLine().MatchString(a.text)
+	a.media = decoderLine.Get().MatchString(a.text)
 	a.opened = strings.Contains(a.text, "Input #0, ")
 	a.streaming = strings.Contains(a.text, "Stream mapping:")
-	if found := redirectLine().FindStringSubmatch(a.text); found != nil {
+	if found := redirectLine.Get().FindStringSubmatch(a.text); found != nil {
 		a.redirect = found[1]
 	}
 	if input, _, _ := strings.Cut(a.text, "Output #0"); a.opened {
-		if found := codecLine().FindStringSubmatch(input); found != nil {
+		if found := codecLine.Get().FindStringSubmatch(input); found != nil {
 			a.codec = found[1]
 		}
 	}
@@ -61,7 +63,7 @@ func withoutSDP(text string) (rest string, video, described bool) {
 		if inside && line == "" {
 			continue // the end of a line that ended in CR LF
 		}
-		inside = sdpLine().MatchString(line)
+		inside = sdpLine.Get().MatchString(line)
 		described = described || inside
 		kept = append(kept, line)
 	}
@@ -73,18 +75,18 @@ func (a account) lastLine() string {
 	lines := strings.Split(strings.TrimSpace(a.text), "\n")
 	for i := len(lines) - 1; i >= 0; i-- {
 		line := strings.TrimSpace(lines[i])
-		if line == "" || noise().MatchString(line) {
+		if line == "" || noise.Get().MatchString(line) {
 			continue
 		}
-		line = pointer().ReplaceAllString(line, "]")
+		line = pointer.Get().ReplaceAllString(line, "]")
 		return plain(line, 200)
 	}
 	return ""
 }
 
 var (
-	pointer = re(` @ 0x[0-9a-f]+\]`)
-	noise   = re(`^(Exiting normally|\[AVIOContext|frame=|video:|Conversion failed!|Last message repeated)`)
+	pointer = lazyre.New(` @ 0x[0-9a-f]+\]`)
+	noise   = lazyre.New(`^(Exiting normally|\[AVIOContext|frame=|video:|Conversion failed!|Last message repeated)`)
 )
 
 // plain makes a foreign text fit for a one-line message on a terminal.

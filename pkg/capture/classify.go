@@ -4,13 +4,12 @@ import (
 	"fmt"
 	"net/netip"
 	"net/url"
-	"regexp"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/camwarden/camwarden/pkg/fault"
+	"github.com/camwarden/camwarden/pkg/lazyre"
 )
 
 // evidence is what the verdict over a failed ffmpeg rests on.
@@ -26,17 +25,17 @@ type evidence struct {
 // ffmpeg 4 and 5 word both alike, 7 names the reason.
 func (e evidence) late() bool {
 	switch {
-	case ranOut().MatchString(e.text):
+	case ranOut.Get().MatchString(e.text):
 		return true
-	case hungUp().MatchString(e.text):
+	case hungUp.Get().MatchString(e.text):
 		return false
 	}
 	return e.idle > 0 && e.elapsed >= e.idle
 }
 
 var (
-	ranOut = re(`Failed reading RTSP data: Connection timed out`)
-	hungUp = re(`Failed reading RTSP data: (End of file|Connection reset by peer|Broken pipe)`)
+	ranOut = lazyre.New(`Failed reading RTSP data: Connection timed out`)
+	hungUp = lazyre.New(`Failed reading RTSP data: (End of file|Connection reset by peer|Broken pipe)`)
 )
 
 // furthest is the step that the conversation had reached, or "" when the text cannot tell.
@@ -44,7 +43,7 @@ func (e evidence) furthest() fault.Step {
 	switch {
 	case e.streaming, e.opened && e.media, e.setUp && e.media:
 		return fault.KeyFrame
-	case e.opened, noParameters().MatchString(e.text):
+	case e.opened, parametersMissing.Get().MatchString(e.text):
 		return fault.Media
 	case e.setUp:
 		return fault.Play
@@ -58,11 +57,13 @@ func (e evidence) furthest() fault.Step {
 	return ""
 }
 
-var noParameters = re(`Could not find codec parameters for stream \d+ \(Video`)
+const noParameters = `Could not find codec parameters for stream \d+ \(Video`
+
+var parametersMissing = lazyre.New(noParameters)
 
 // rule is one line of the table. The first whose pattern is in ffmpeg's text, and whose condition holds, decides.
 type rule struct {
-	pattern func() *regexp.Regexp
+	pattern *lazyre.Regexp
 	when    func(evidence) bool // nil: always
 	class   fault.Class
 	step    fault.Step // "": the method that the pattern captured, else unknown
@@ -92,81 +93,76 @@ const (
 // see testdata/ffmpeg-stderr; 7.1 prints "401Unauthorized" without the space.
 var rules = []rule{
 	// What we asked of ffmpeg, before the camera had a say.
-	{pattern: re(`Unrecognized option|Option \S+ not found|Unknown (encoder|decoder|format)|Error splitting the argument list|no decoder found`),
+	{pattern: lazyre.New(`Unrecognized option|Option \S+ not found|Unknown (encoder|decoder|format)|Error splitting the argument list|no decoder found`),
 		class: fault.Local, message: "this ffmpeg lacks something we need: %s", hint: hintFFmpeg},
-	{pattern: re(`\[concat .*(Line \d+: .*|Unsafe file name)`),
+	{pattern: lazyre.New(`\[concat .*(Line \d+: .*|Unsafe file name)`),
 		class: fault.Local, message: "ffmpeg did not understand the hand-over of the URL", hint: hintFFmpeg},
-	{pattern: re(`Protocol not found|Protocol '\S+' not on whitelist`),
+	{pattern: lazyre.New(`Protocol not found|Protocol '\S+' not on whitelist`),
 		class: fault.Local, message: "this ffmpeg cannot speak the protocol of the URL", hint: hintFFmpeg},
-	{pattern: re(`Port missing in uri`),
+	{pattern: lazyre.New(`Port missing in uri`),
 		class: fault.Local, message: "ffmpeg cannot read the URL", hint: "check host and port of this camera in the configuration"},
 
 	// Our own side of the network.
-	{pattern: re(`Failed to resolve hostname`), class: fault.DNS, step: fault.Connect,
+	{pattern: lazyre.New(`Failed to resolve hostname`), class: fault.DNS, step: fault.Connect,
 		message: "the camera's name does not resolve", hint: "check host of this camera in the configuration"},
-	{pattern: re(`\[tcp .*failed: ((?:Operation not permitted|Permission denied))`), class: fault.Local, step: fault.Connect,
+	{pattern: lazyre.New(`\[tcp .*failed: ((?:Operation not permitted|Permission denied))`), class: fault.Local, step: fault.Connect,
 		message: "this host forbids the connection (%s)", hint: hintOurSide},
-	{pattern: re(`\[tcp .*failed: (Too many open files.*|No buffer space available|Cannot assign requested address|Cannot allocate memory)`),
+	{pattern: lazyre.New(`\[tcp .*failed: (Too many open files.*|No buffer space available|Cannot assign requested address|Cannot allocate memory)`),
 		class: fault.Local, step: fault.Connect, message: "this host cannot open a connection (%s)", hint: hintOurSide},
 
 	// The socket's answer.
-	{pattern: re(`\[tcp .*failed: Connection refused`), class: fault.Refused, step: fault.Connect,
+	{pattern: lazyre.New(`\[tcp .*failed: Connection refused`), class: fault.Refused, step: fault.Connect,
 		message: "the camera refused the connection", hint: hintServer},
-	{pattern: re(`\[tcp .*failed: (No route to host|Network is unreachable|Host is down|Host is unreachable)`), class: fault.Unreachable, step: fault.Connect,
+	{pattern: lazyre.New(`\[tcp .*failed: (No route to host|Network is unreachable|Host is down|Host is unreachable)`), class: fault.Unreachable, step: fault.Connect,
 		message: "the camera cannot be reached (%s)", hint: hintAlive},
-	{pattern: re(`\[tcp .*failed: Connection timed out`), when: late, class: fault.Timeout, step: fault.Connect,
+	{pattern: lazyre.New(`\[tcp .*failed: Connection timed out`), when: late, class: fault.Timeout, step: fault.Connect,
 		message: "the camera did not accept the connection in time", hint: hintAlive},
-	{pattern: re(`\[tcp .*failed: Connection timed out`), class: fault.Unreachable, step: fault.Connect, // the kernel gave up before we did
+	{pattern: lazyre.New(`\[tcp .*failed: Connection timed out`), class: fault.Unreachable, step: fault.Connect, // the kernel gave up before we did
 		message: "the camera cannot be reached (connection timed out)", hint: hintAlive},
-	{pattern: re(`\[tcp .*failed: (Connection reset by peer|Software caused connection abort)`), class: fault.Closed, step: fault.Connect,
+	{pattern: lazyre.New(`\[tcp .*failed: (Connection reset by peer|Software caused connection abort)`), class: fault.Closed, step: fault.Connect,
 		message: "the connection was cut as soon as it stood (%s)", hint: hintSlots},
 
 	// The camera's answer to a method.
-	{pattern: re(`method PLAY failed`), when: func(e evidence) bool { return e.described && !e.video }, class: fault.NoVideo, step: fault.Describe,
+	{pattern: lazyre.New(`method PLAY failed`), when: func(e evidence) bool { return e.described && !e.video }, class: fault.NoVideo, step: fault.Describe,
 		message: "the camera offers no video under this path", hint: hintPath},
-	{pattern: re(`method (\S+) failed: 401`), class: fault.Auth, message: "the camera refused the log-in (401%s)", hint: hintLogin},
-	{pattern: re(`method (\S+) failed: 403`), class: fault.Auth, message: "the camera forbids this user the stream (403%s)", hint: hintLogin},
-	{pattern: re(`method (\S+) failed: 404`), class: fault.NotFound, message: "the camera has no such stream (404%s)", hint: hintPath},
-	{pattern: re(`method (\S+) failed: (?:453|503)`), class: fault.Exhausted, message: "the camera has no connection left%s", hint: hintSlots},
-	{pattern: re(`method (\S+) failed: 461`), class: fault.Protocol, message: "the camera does not offer this transport (461%s)", hint: "set transport: auto for this camera"},
-	{pattern: re(`method (\S+) failed: \d+`), class: fault.Protocol, message: "the camera answered with an error%s", hint: hintServer},
-	{pattern: re(`Server returned 401|401 ?Unauthorized`), class: fault.Auth, message: "the camera refused the log-in (401)", hint: hintLogin},
-	{pattern: re(`Server returned 403|403 ?Forbidden`), class: fault.Auth, message: "the camera forbids this user the stream (403)", hint: hintLogin},
-	{pattern: re(`Server returned 404|404 ?Not Found`), class: fault.NotFound, message: "the camera has no such stream (404)", hint: hintPath},
-	{pattern: re(`Server returned (4\d\d|4XX|5\d\d|5XX)`), class: fault.Protocol, message: "the camera answered with an error (%s)", hint: hintServer},
-	{pattern: re(`CSeq \d+ expected, 0 received`), when: func(e evidence) bool { return early(e) && !e.described }, class: fault.Protocol,
+	{pattern: lazyre.New(`method (\S+) failed: 401`), class: fault.Auth, message: "the camera refused the log-in (401%s)", hint: hintLogin},
+	{pattern: lazyre.New(`method (\S+) failed: 403`), class: fault.Auth, message: "the camera forbids this user the stream (403%s)", hint: hintLogin},
+	{pattern: lazyre.New(`method (\S+) failed: 404`), class: fault.NotFound, message: "the camera has no such stream (404%s)", hint: hintPath},
+	{pattern: lazyre.New(`method (\S+) failed: (?:453|503)`), class: fault.Exhausted, message: "the camera has no connection left%s", hint: hintSlots},
+	{pattern: lazyre.New(`method (\S+) failed: 461`), class: fault.Protocol, message: "the camera does not offer this transport (461%s)", hint: "set transport: auto for this camera"},
+	{pattern: lazyre.New(`method (\S+) failed: \d+`), class: fault.Protocol, message: "the camera answered with an error%s", hint: hintServer},
+	{pattern: lazyre.New(`Server returned 401|401 ?Unauthorized`), class: fault.Auth, message: "the camera refused the log-in (401)", hint: hintLogin},
+	{pattern: lazyre.New(`Server returned 403|403 ?Forbidden`), class: fault.Auth, message: "the camera forbids this user the stream (403)", hint: hintLogin},
+	{pattern: lazyre.New(`Server returned 404|404 ?Not Found`), class: fault.NotFound, message: "the camera has no such stream (404)", hint: hintPath},
+	{pattern: lazyre.New(`Server returned (4\d\d|4XX|5\d\d|5XX)`), class: fault.Protocol, message: "the camera answered with an error (%s)", hint: hintServer},
+	{pattern: lazyre.New(`CSeq \d+ expected, 0 received`), when: func(e evidence) bool { return early(e) && !e.described }, class: fault.Protocol,
 		message: "what answers there does not speak RTSP", hint: hintServer},
 
 	// Our own side of the output. Before the decoder's words: ffmpeg ends both with "Conversion failed!".
-	{pattern: re(`av_interleaved_write_frame\(\): (.*)|Could not open file`), class: fault.Local,
+	{pattern: lazyre.New(`av_interleaved_write_frame\(\): (.*)|Could not open file`), class: fault.Local,
 		message: "ffmpeg could not hand over the picture", hint: hintOurSide},
 
 	// A conversation that ended without an answer. ffmpeg says "Operation not permitted" when PLAY gets none.
-	{pattern: re(`(?m)^(?:[^\[].*: |\[in#0 .*: )Operation not permitted$`), when: late, class: fault.Timeout, step: fault.Play,
+	{pattern: lazyre.New(`(?m)^(?:[^\[].*: |\[in#0 .*: )Operation not permitted$`), when: late, class: fault.Timeout, step: fault.Play,
 		message: "the camera did not answer PLAY in time", hint: hintMute},
-	{pattern: re(`(?m)^(?:[^\[].*: |\[in#0 .*: )Operation not permitted$`), class: fault.Exhausted, step: fault.Play,
+	{pattern: lazyre.New(`(?m)^(?:[^\[].*: |\[in#0 .*: )Operation not permitted$`), class: fault.Exhausted, step: fault.Play,
 		message: "the camera closed the connection at PLAY, as it does when it has no slot left", hint: hintSlots},
-	{pattern: noParameters, when: func(e evidence) bool { return e.late() && !e.media }, class: fault.Timeout, step: fault.Media,
+	{pattern: lazyre.New(noParameters), when: func(e evidence) bool { return e.late() && !e.media }, class: fault.Timeout, step: fault.Media,
 		message: "the camera sent no video in time", hint: hintMute},
-	{pattern: noParameters, when: func(e evidence) bool { return !e.media }, class: fault.Closed, step: fault.Media,
+	{pattern: lazyre.New(noParameters), when: func(e evidence) bool { return !e.media }, class: fault.Closed, step: fault.Media,
 		message: "the camera closed the connection before it sent video", hint: hintSlots},
-	{pattern: noParameters, when: late, class: fault.Timeout, step: fault.KeyFrame,
+	{pattern: lazyre.New(noParameters), when: late, class: fault.Timeout, step: fault.KeyFrame,
 		message: "no key frame came in time", hint: "set a shorter key-frame interval in the camera, or a longer timeout here"},
-	{pattern: re(`Error submitting|Error while decoding|Decoding error|Conversion failed!|Could not find codec parameters`), class: fault.Decode, step: fault.Decoding,
+	{pattern: lazyre.New(`Error submitting|Error while decoding|Decoding error|Conversion failed!|Could not find codec parameters`), class: fault.Decode, step: fault.Decoding,
 		message: "the video could not be decoded", hint: hintFlaky},
-	{pattern: re(`does not contain any stream|matches no streams`), class: fault.NoVideo,
+	{pattern: lazyre.New(`does not contain any stream|matches no streams`), class: fault.NoVideo,
 		message: "the camera offers no video under this path", hint: hintPath},
-	{pattern: re(`(?m)^pipe:0: Invalid data found`), when: func(e evidence) bool { return e.script && !strings.Contains(e.text, "Impossible to open") }, class: fault.Local,
+	{pattern: lazyre.New(`(?m)^pipe:0: Invalid data found`), when: func(e evidence) bool { return e.script && !strings.Contains(e.text, "Impossible to open") }, class: fault.Local,
 		message: "ffmpeg did not understand the hand-over of the URL", hint: hintFFmpeg},
-	{pattern: re(`Invalid data found when processing input|Input/output error|Error opening input`), when: late, class: fault.Timeout, reach: true,
+	{pattern: lazyre.New(`Invalid data found when processing input|Input/output error|Error opening input`), when: late, class: fault.Timeout, reach: true,
 		message: "the camera stopped answering%s", hint: hintMute},
-	{pattern: re(`Invalid data found when processing input|Input/output error|Error opening input`), class: fault.Closed, reach: true,
+	{pattern: lazyre.New(`Invalid data found when processing input|Input/output error|Error opening input`), class: fault.Closed, reach: true,
 		message: "the camera closed the connection%s, or does not speak RTSP", hint: hintSlots},
-}
-
-// re is a regular expression that is compiled when it is first needed: compiling all of them takes longer than "camwarden version".
-func re(pattern string) func() *regexp.Regexp {
-	return sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(pattern) })
 }
 
 // classify finds the words for an ffmpeg that failed by itself. The caller has dealt with the signals that we sent.
@@ -175,7 +171,7 @@ func classify(e evidence) *fault.Error {
 		return err
 	}
 	for _, r := range rules {
-		found := r.pattern().FindStringSubmatch(e.text)
+		found := r.pattern.Get().FindStringSubmatch(e.text)
 		if found == nil || r.when != nil && !r.when(e) {
 			continue
 		}

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/camwarden/camwarden/pkg/fault"
+	"github.com/camwarden/camwarden/pkg/lazyre"
 	"github.com/camwarden/camwarden/pkg/ledger"
 	"github.com/camwarden/camwarden/pkg/proc"
 	"github.com/camwarden/camwarden/pkg/supervise"
@@ -282,7 +283,7 @@ func (d *decoder) verdict(ctx context.Context, ending supervise.Ending) *fault.E
 			WithHint("out of memory? journalctl -k | grep -i oom; a crash? %s", hintFFmpeg)
 	case ending.Code != 0 || len(ending.Stdout) == 0:
 		return fault.New(fault.Decode, fault.Decoding, "the key frame could not be decoded: %s", said.complaint()).WithHint(hintFlaky)
-	case corrupt().MatchString(said.text): // at exit 0: ffmpeg paints over what is missing
+	case corrupt.Get().MatchString(said.text): // at exit 0: ffmpeg paints over what is missing
 		return fault.New(fault.Decode, fault.Decoding, "the key frame was damaged").WithHint(hintFlaky)
 	}
 	return nil
@@ -291,11 +292,11 @@ func (d *decoder) verdict(ctx context.Context, ending supervise.Ending) *fault.E
 // complaint is the first error that ffmpeg told: the later ones are its consequences.
 func (a account) complaint() string {
 	for line := range strings.Lines(a.text) {
-		if found := levelled().FindStringSubmatch(line); found != nil {
+		if found := levelled.Get().FindStringSubmatch(line); found != nil {
 			return plain(strings.TrimSpace(found[1]), 200)
 		}
 	}
 	return a.lastLine()
 }
 
-var levelled = re(`^(?:\[[^]]* @ 0x[0-9a-f]+\] )*\[(?:error|fatal)\] (.*)`)
+var levelled = lazyre.New(`^(?:\[[^]]* @ 0x[0-9a-f]+\] )*\[(?:error|fatal)\] (.*)`)

@@ -198,7 +198,7 @@ func verdict(ctx context.Context, e evidence, ending supervise.Ending) *fault.Er
 		return fault.New(fault.Timeout, e.furthest(), "the camera fell silent before a key frame came").WithHint(hintMute)
 	case len(ending.Stdout) == 0 && e.opened:
 		return fault.New(fault.Closed, e.furthest(), "the camera ended the stream before a key frame came").WithHint(hintSlots)
-	case corrupt().MatchString(e.text):
+	case corrupt.Get().MatchString(e.text):
 		return fault.New(fault.Decode, fault.Decoding, "the key frame was damaged").WithHint(hintFlaky)
 	}
 	return nil

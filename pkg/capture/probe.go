@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/camwarden/camwarden/pkg/fault"
+	"github.com/camwarden/camwarden/pkg/lazyre"
 	"github.com/camwarden/camwarden/pkg/ledger"
 	"github.com/camwarden/camwarden/pkg/proc"
 	"github.com/camwarden/camwarden/pkg/supervise"
@@ -30,10 +31,10 @@ const probeLimit = 10 * time.Second
 const scriptQuestion = "ffconcat version 1.0\nfile 'data:,'\noption timeout 1\n"
 
 var (
-	versionLine = re(`(?m)^ffmpeg version (\S+)`)
-	stimeout    = re(`(?m)^\s*-stimeout\s`)
+	versionLine = lazyre.New(`(?m)^ffmpeg version (\S+)`)
+	stimeout    = lazyre.New(`(?m)^\s*-stimeout\s`)
 	// In ffmpeg 4 -timeout is in seconds and turns the client into a listening server.
-	microseconds = re(`(?m)^\s*-timeout\s.*microseconds`)
+	microseconds = lazyre.New(`(?m)^\s*-timeout\s.*microseconds`)
 )
 
 // find finds a program and says what about it weakens our promises, without running it.
@@ -82,7 +83,7 @@ func (f *FFmpeg) probe(ctx context.Context) (tool, *fault.Error) {
 
 // learn reads the answers.
 func (t tool) learn(help, script supervise.Ending) (tool, *fault.Error) {
-	if found := versionLine().FindSubmatch(bytes.Join([][]byte{help.Stderr, help.Stdout}, nil)); found != nil {
+	if found := versionLine.Get().FindSubmatch(bytes.Join([][]byte{help.Stderr, help.Stdout}, nil)); found != nil {
 		t.version = plain(string(found[1]), 40)
 	}
 	if !bytes.Contains(help.Stdout, []byte("Demuxer rtsp")) {
@@ -90,9 +91,9 @@ func (t tool) learn(help, script supervise.Ending) (tool, *fault.Error) {
 			WithHint("try: %s -h demuxer=rtsp", t.path)
 	}
 	switch {
-	case stimeout().Match(help.Stdout):
+	case stimeout.Get().Match(help.Stdout):
 		t.idle = "stimeout"
-	case microseconds().Match(help.Stdout):
+	case microseconds.Get().Match(help.Stdout):
 		t.idle = "timeout"
 	default:
 		t.notices = append(t.notices, fmt.Sprintf("%s has no time-out for RTSP: a silent camera is left by a signal, without TEARDOWN, and its slot must cool", t))

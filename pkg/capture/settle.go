@@ -3,15 +3,16 @@ package capture
 import (
 	"slices"
 
+	"github.com/camwarden/camwarden/pkg/lazyre"
 	"github.com/camwarden/camwarden/pkg/supervise"
 )
 
 var (
-	corrupt = re(`corrupt decoded frame`)
-	refusal = re(`method \S+ failed: \d`)
-	noPlay  = re(`method PLAY failed: (\d+)`)
+	corrupt = lazyre.New(`corrupt decoded frame`)
+	refusal = lazyre.New(`method \S+ failed: \d`)
+	noPlay  = lazyre.New(`method PLAY failed: (\d+)`)
 
-	noConnection = re(`\[tcp .*failed: |Failed to resolve hostname`)
+	noConnection = lazyre.New(`\[tcp .*failed: |Failed to resolve hostname`)
 )
 
 // mayLinger says whether the camera may still hold a session of the child that is gone, because nobody told it
@@ -43,11 +44,11 @@ func mayLinger(e evidence, ending supervise.Ending) bool {
 	case ending.Code == 0, e.opened, e.setUp && e.script:
 		return false
 	}
-	if found := noPlay().FindStringSubmatch(e.text); found != nil {
+	if found := noPlay.Get().FindStringSubmatch(e.text); found != nil {
 		return found[1] != "454" // "session not found"
 	}
-	if refusal().MatchString(e.text) {
+	if refusal.Get().MatchString(e.text) {
 		return false // only the video track is set up, so a refused SETUP leaves none
 	}
-	return e.late() && (e.described || !e.dialled && !noConnection().MatchString(e.text))
+	return e.late() && (e.described || !e.dialled && !noConnection.Get().MatchString(e.text))
 }

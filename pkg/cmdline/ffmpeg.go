@@ -3,13 +3,12 @@ package cmdline
 import (
 	"net/netip"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 
 	"github.com/camwarden/camwarden/pkg/camera"
+	"github.com/camwarden/camwarden/pkg/lazyre"
 )
 
 // group is the options that stand before one input or output, and so belong to it (man 1 ffmpeg, DESCRIPTION).
@@ -98,18 +97,18 @@ func (g *group) set(option, value string) {
 	case "/vf", "/filter", "/filter_complex", "/lavfi":
 		g.waits = true // the filters stand in a file
 	case "vf", "filter", "filter_complex", "lavfi":
-		g.waits = g.waits || choosing().MatchString(value)
+		g.waits = g.waits || choosing.Get().MatchString(value)
 	case "filter_script", "filter_complex_script", "ss", "sseof":
 		g.waits = true
 	}
 }
 
 // choosing finds the filters that let only some frames pass, or none for a while (man 1 ffmpeg-filters).
-var choosing = re(`(?:^|[\],;])\s*(?:select|thumbnail|thumbnail_cuda|fps|framestep|trim|mpdecimate|decimate|freezedetect|tile|tmix|minterpolate|metadata|cue|reverse)(?:@\w+)?\s*(?:=|$|[,;\[])`)
+var choosing = lazyre.New(`(?:^|[\],;])\s*(?:select|thumbnail|thumbnail_cuda|fps|framestep|trim|mpdecimate|decimate|freezedetect|tile|tmix|minterpolate|metadata|cue|reverse)(?:@\w+)?\s*(?:=|$|[,;\[])`)
 
 // input takes in what stands after -i.
 func (l *Line) input(url string, g group) {
-	if at := rtspURL().FindStringIndex(url); at != nil {
+	if at := rtspURL.Get().FindStringIndex(url); at != nil {
 		if target, ok := targetOf(url[at[0]:]); ok {
 			l.camera(target)
 			return
@@ -122,7 +121,7 @@ func (l *Line) input(url string, g group) {
 	case g.format == "lavfi":
 	case g.format == "concat", url == "-", strings.HasPrefix(lower, "/dev/fd/"), lower == "/dev/stdin",
 		slices.Contains([]string{".txt", ".ffconcat", ".m3u8", ".m3u", ".sdp"}, filepath.Ext(lower)),
-		scheme().MatchString(url) && !strings.HasPrefix(lower, "file:") && !strings.HasPrefix(lower, "data:"):
+		scheme.Get().MatchString(url) && !strings.HasPrefix(lower, "file:") && !strings.HasPrefix(lower, "data:"):
 		l.Hidden = true
 	}
 }
@@ -135,14 +134,14 @@ func (l *Line) camera(target Target) {
 
 // output takes in where something is written to.
 func (l *Line) output(url string) {
-	if at := authority().FindStringIndex(url); at != nil {
+	if at := authority.Get().FindStringIndex(url); at != nil {
 		if target, ok := targetOf(url[at[0]:]); ok {
 			l.Pushes = append(l.Pushes, target)
-			if !target.Address.IsValid() && rtspURL().MatchString(url) {
+			if !target.Address.IsValid() && rtspURL.Get().MatchString(url) {
 				l.Named = append(l.Named, target.Port)
 			}
 			loopback := target.Address.IsValid() && target.Address.Addr().IsLoopback()
-			l.Go2rtc = l.Go2rtc || loopback && ownName().MatchString(url)
+			l.Go2rtc = l.Go2rtc || loopback && ownName.Get().MatchString(url)
 		}
 	}
 }
@@ -150,7 +149,7 @@ func (l *Line) output(url string) {
 // probe reads the command line of an ffprobe: it has one input, and no output.
 func (l *Line) probe(args []string) {
 	for _, arg := range args {
-		if at := rtspURL().FindStringIndex(arg); at != nil {
+		if at := rtspURL.Get().FindStringIndex(arg); at != nil {
 			l.input(arg[at[0]:], group{})
 		} else if arg == "-" || strings.HasPrefix(arg, "pipe:") {
 			l.Hidden = true
@@ -159,10 +158,10 @@ func (l *Line) probe(args []string) {
 }
 
 var (
-	rtspURL   = re(`(?i)\brtsp[su]?://`)
-	authority = re(`(?i)\b[a-z][a-z0-9+.-]*://`)
-	scheme    = re(`(?i)^[a-z][a-z0-9+.-]*:`)
-	ownName   = re(`/[0-9a-f]{32}$`) // of a stream that go2rtc pulls from its own ffmpeg
+	rtspURL   = lazyre.New(`(?i)\brtsp[su]?://`)
+	authority = lazyre.New(`(?i)\b[a-z][a-z0-9+.-]*://`)
+	scheme    = lazyre.New(`(?i)^[a-z][a-z0-9+.-]*:`)
+	ownName   = lazyre.New(`/[0-9a-f]{32}$`) // of a stream that go2rtc pulls from its own ffmpeg
 )
 
 // targetOf reads where a URL leads. With a password that hides it there is no second guess: the socket tells.
@@ -188,9 +187,4 @@ func targetOf(url string) (Target, bool) {
 		t.Address = netip.AddrPortFrom(t.Address.Addr().WithZone(""), t.Port)
 	}
 	return t, true
-}
-
-// re is a regular expression that is compiled when it is first needed.
-func re(pattern string) func() *regexp.Regexp {
-	return sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(pattern) })
 }

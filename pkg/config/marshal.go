@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"gopkg.in/yaml.v3"
+
+	"github.com/camwarden/camwarden/pkg/lazyre"
 )
 
 // MarshalYAML encodes a document as YAML with exactly the keys, the values and the order that encoding/json gives it.
@@ -71,7 +73,7 @@ func nodeOf(d *json.Decoder) (*node, error) {
 }
 
 // unquoted is what no reader of YAML, of any version, takes for anything but a string: words, IPv4 addresses, durations.
-var unquoted = re(`^([A-Za-z_/]([A-Za-z0-9 _./()+@,-]|:[A-Za-z0-9/])*|\d+(\.\d+){3}([:/]\d+)?|(\d+[hms])+)$`)
+var unquoted = lazyre.New(`^([A-Za-z_/]([A-Za-z0-9 _./()+@,-]|:[A-Za-z0-9/])*|\d+(\.\d+){3}([:/]\d+)?|(\d+[hms])+)$`)
 
 // notText are words that some version of YAML takes for a boolean, a number or nothing.
 func notText() []string {
@@ -80,7 +82,7 @@ func notText() []string {
 
 func textNode(text string) *node {
 	n := &node{Kind: yaml.ScalarNode, Tag: "!!str", Value: text}
-	if !unquoted().MatchString(text) || strings.HasSuffix(text, " ") || slices.Contains(notText(), strings.ToLower(text)) {
+	if !unquoted.Get().MatchString(text) || strings.HasSuffix(text, " ") || slices.Contains(notText(), strings.ToLower(text)) {
 		n.Style = yaml.DoubleQuotedStyle
 	}
 	return n

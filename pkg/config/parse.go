@@ -4,13 +4,13 @@ import (
 	"bytes"
 	"errors"
 	"io"
-	"regexp"
 	"strconv"
 	"strings"
-	"sync"
 	"unicode/utf8"
 
 	"gopkg.in/yaml.v3"
+
+	"github.com/camwarden/camwarden/pkg/lazyre"
 )
 
 // node is one value of the file.
@@ -63,12 +63,12 @@ func badByte(content []byte) int {
 	return -1
 }
 
-var yamlError = re(`^yaml: (?:line (\d+): )?(.*)$`)
+var yamlError = lazyre.New(`^yaml: (?:line (\d+): )?(.*)$`)
 
 // syntax turns an error of the YAML library into a problem. Its texts are fixed, save that of an unknown anchor,
 // which quotes what may be a password that begins with an asterisk.
 func syntax(err error, content []byte) *Problem {
-	found := yamlError().FindStringSubmatch(strings.ReplaceAll(err.Error(), "\n", " "))
+	found := yamlError.Get().FindStringSubmatch(strings.ReplaceAll(err.Error(), "\n", " "))
 	if found == nil {
 		return &Problem{Text: "not readable as YAML"}
 	}
@@ -96,9 +96,4 @@ func advice(text string) string {
 	default:
 		return ""
 	}
-}
-
-// re is a regular expression that is compiled when it is first needed: compiling all of them takes longer than "camwarden version".
-func re(pattern string) func() *regexp.Regexp {
-	return sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(pattern) })
 }

@@ -7,6 +7,7 @@ import (
 
 	"github.com/camwarden/camwarden/pkg/camera"
 	"github.com/camwarden/camwarden/pkg/fault"
+	"github.com/camwarden/camwarden/pkg/lazyre"
 	"github.com/camwarden/camwarden/pkg/redact"
 )
 
@@ -115,14 +116,14 @@ func (l *loader) passwordFile(n *node, name string, into *camera.Secret) {
 	}
 }
 
-var variableName = re(`^[A-Za-z_][A-Za-z0-9_]*$`)
+var variableName = lazyre.New(`^[A-Za-z_][A-Za-z0-9_]*$`)
 
 // passwordEnv reads the name of a variable. It matters only for cameras with a user name, so the secret is an implied one.
 func (l *loader) passwordEnv(n *node, name string, into *camera.Secret) {
 	switch {
 	case name == "":
 		*into = camera.Secret{}
-	case !variableName().MatchString(name): // and is not quoted: it may be the password itself
+	case !variableName.Get().MatchString(name): // and is not quoted: it may be the password itself
 		l.problem(n, "the name of an environment variable is needed here: letters, digits and _")
 	default:
 		*into = camera.ImpliedSecret()

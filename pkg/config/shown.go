@@ -9,6 +9,7 @@ import (
 	"gopkg.in/yaml.v3"
 
 	"github.com/camwarden/camwarden/pkg/camera"
+	"github.com/camwarden/camwarden/pkg/lazyre"
 	"github.com/camwarden/camwarden/pkg/redact"
 )
 
@@ -33,7 +34,7 @@ func (s shown) know(n *node, depth int) {
 		return
 	}
 	for i, child := range n.Content {
-		if n.Kind == yaml.MappingNode && i%2 == 1 && secretKey().MatchString(n.Content[i-1].Value) && target(child).Kind == yaml.ScalarNode {
+		if n.Kind == yaml.MappingNode && i%2 == 1 && secretKey.Get().MatchString(n.Content[i-1].Value) && target(child).Kind == yaml.ScalarNode {
 			s.redact.Add(target(child).Value)
 		}
 		s.know(child, depth+1)
@@ -48,7 +49,7 @@ func (s shown) know(n *node, depth int) {
 	}
 }
 
-var secretKey = re(`(?i)pass|pwd|secret`)
+var secretKey = lazyre.New(`(?i)pass|pwd|secret`)
 
 // quote quotes a value, without what looks like a secret or is one.
 func (s shown) quote(value string) string {
@@ -58,11 +59,11 @@ func (s shown) quote(value string) string {
 	return strconv.Quote(s.redact.String(value))
 }
 
-var plainWord = re(`^[\p{L}\p{N}_.-]{1,40}$`)
+var plainWord = lazyre.New(`^[\p{L}\p{N}_.-]{1,40}$`)
 
 // key quotes a key. One without a value, and one that is no plain word, may be the rest of a password.
 func (s shown) key(key, value *node, known []string) string {
-	odd := !plainWord().MatchString(key.Value) || isNull(value)
+	odd := !plainWord.Get().MatchString(key.Value) || isNull(value)
 	if odd && !slices.Contains(known, key.Value) && len(camera.Nearest(key.Value, known)) == 0 {
 		return "like this"
 	}

@@ -5,7 +5,8 @@ import (
 	"net/netip"
 	"regexp"
 	"strings"
-	"sync"
+
+	"github.com/camwarden/camwarden/pkg/lazyre"
 )
 
 // replaceLooks masks what looks like a secret. Each step sees what the one before it left.
@@ -34,17 +35,17 @@ func maskAll(text string, start *regexp.Regexp, find func(match, rest string) (f
 
 // The beginning of a URL's authority: as it is, with JSON's optional backslashes, or percent-encoded any number of times.
 var (
-	authority = re(`(?i)://|:\\+/\\+/|%(?:25)*3a%(?:25)*2f%(?:25)*2f`)
-	encodedAt = re(`@|%(?:25)*40`)
-	oddLogin  = re(`(?i)\brtsps?:/?([\w.~%+-]+:[^\s"<>]+)@[\w\[]`) // a slash or two forgotten
-	bareLogin = re(`(?:^|[^\w.~%+/@*\]-])([\w.~%+-]+:[^\s"<>/\\]+)@[\w\[]`)
+	authority = lazyre.New(`(?i)://|:\\+/\\+/|%(?:25)*3a%(?:25)*2f%(?:25)*2f`)
+	encodedAt = lazyre.New(`@|%(?:25)*40`)
+	oddLogin  = lazyre.New(`(?i)\brtsps?:/?([\w.~%+-]+:[^\s"<>]+)@[\w\[]`) // a slash or two forgotten
+	bareLogin = lazyre.New(`(?:^|[^\w.~%+/@*\]-])([\w.~%+-]+:[^\s"<>/\\]+)@[\w\[]`)
 )
 
 func replaceURLs(text string) string {
-	text = maskAll(text, authority(), func(match, rest string) (int, int) {
+	text = maskAll(text, authority.Get(), func(match, rest string) (int, int) {
 		if match[0] == '%' {
 			token := rest[:endOfToken(rest, "&")]
-			if all := encodedAt().FindAllStringIndex(token, -1); all != nil {
+			if all := encodedAt.Get().FindAllStringIndex(token, -1); all != nil {
 				return 0, all[len(all)-1][0]
 			}
 			return 0, 0
@@ -52,11 +53,11 @@ func replaceURLs(text string) string {
 		return 0, userInfo(rest)
 	})
 	var spans []span
-	for _, m := range oddLogin().FindAllStringSubmatchIndex(text, -1) {
+	for _, m := range oddLogin.Get().FindAllStringSubmatchIndex(text, -1) {
 		spans = append(spans, span{m[2], m[3]})
 	}
 	text, spans = mask(text, spans), nil
-	for _, m := range bareLogin().FindAllStringSubmatchIndex(text, -1) {
+	for _, m := range bareLogin.Get().FindAllStringSubmatchIndex(text, -1) {
 		spans = append(spans, span{m[2], m[3]})
 	}
 	return mask(text, spans)
@@ -89,7 +90,7 @@ func userInfo(rest string) int {
 
 // endOfToken is where a URL ends: at a blank, a quote that URLs do not hold, another URL, or one of the stops.
 func endOfToken(text, stops string) int {
-	if next := authority().FindStringIndex(text); next != nil {
+	if next := authority.Get().FindStringIndex(text); next != nil {
 		text = text[:next[0]]
 	}
 	if i := strings.IndexAny(text, " \t\r\n\v\f\"<>`"+stops); i >= 0 {
@@ -116,7 +117,7 @@ func portOf(head string) bool {
 
 // wholeURL masks the user-info of an argument that is a URL. Where it ends is certain here, blanks or not.
 func wholeURL(arg string) string {
-	m := authority().FindStringIndex(arg)
+	m := authority.Get().FindStringIndex(arg)
 	if m == nil || strings.ContainsAny(arg[:m[0]], " '\"") {
 		return arg
 	}
@@ -129,21 +130,21 @@ func wholeURL(arg string) string {
 
 // The names under which passwords are assigned.
 var (
-	assignment   = re(`(?i)(?:pass[\w-]*|pwd|token|auth|secret|api[_-]?key) ?(?:=|%(?:25)*3d) ?`)
-	jsonSecret   = re(`(?i)["'][\w-]*(?:pass|password|passwd|passphrase|pwd|token|secret)\\*["']\s*:\s*\\*["']`)
-	yamlSecret   = re(`(?im)^[ \t{,-]*[\w-]*(?:password|passwd|passphrase|pwd|secret)[ \t]*:[ \t]+`)
-	secretOption = re(`(?i)^--?(?:[\w-]+[_-])?(?:pass\w*|pwd|token|auth|secret|headers?|cookies?|api[_-]?key)$`)
+	assignment   = lazyre.New(`(?i)(?:pass[\w-]*|pwd|token|auth|secret|api[_-]?key) ?(?:=|%(?:25)*3d) ?`)
+	jsonSecret   = lazyre.New(`(?i)["'][\w-]*(?:pass|password|passwd|passphrase|pwd|token|secret)\\*["']\s*:\s*\\*["']`)
+	yamlSecret   = lazyre.New(`(?im)^[ \t{,-]*[\w-]*(?:password|passwd|passphrase|pwd|secret)[ \t]*:[ \t]+`)
+	secretOption = lazyre.New(`(?i)^--?(?:[\w-]+[_-])?(?:pass\w*|pwd|token|auth|secret|headers?|cookies?|api[_-]?key)$`)
 )
 
 func replaceAssignments(text string) string {
-	text = maskAll(text, assignment(), func(match, rest string) (int, int) {
+	text = maskAll(text, assignment.Get(), func(match, rest string) (int, int) {
 		return 0, valueEnd(rest, strings.Contains(match, "%"))
 	})
-	text = maskAll(text, jsonSecret(), func(match, rest string) (int, int) {
+	text = maskAll(text, jsonSecret.Get(), func(match, rest string) (int, int) {
 		colon := strings.LastIndexByte(match, ':')
 		return 0, closing(rest, strings.TrimLeft(match[colon+1:], " \t\r\n"))
 	})
-	return maskAll(text, yamlSecret(), func(_, rest string) (int, int) {
+	return maskAll(text, yamlSecret.Get(), func(_, rest string) (int, int) {
 		line, _, _ := strings.Cut(rest, "\n")
 		return 0, len(line)
 	})
@@ -171,7 +172,7 @@ func valueEnd(text string, encoded bool) int {
 				return at
 			}
 		case '%':
-			if encoded && encodedAmpersand().MatchString(text[at:]) {
+			if encoded && encodedAmpersand.Get().MatchString(text[at:]) {
 				return at
 			}
 		}
@@ -179,7 +180,7 @@ func valueEnd(text string, encoded bool) int {
 	return at
 }
 
-var encodedAmpersand = re(`^%(?:25)*26`)
+var encodedAmpersand = lazyre.New(`^%(?:25)*26`)
 
 // leadingQuote returns the quote that text begins with, with its backslashes.
 func leadingQuote(text string) string {
@@ -211,58 +212,58 @@ func closing(text, quote string) int {
 
 // Headers, as they are sent and as they stand on command lines.
 var (
-	authHeader    = re(`(?i)authorization(?:\\*["']?\s*[:=][ \t]*|%(?:25)*3a)`)
-	basicOrBearer = re(`(?i)^(basic|bearer|token|negotiate)\s+`)
-	digestLogin   = re(`(?i)^digest\s+(?:[\w*]+=(?:\\*"[^"]*"|[^\s,"]+)\s*,?\s*)+`)
-	maskedLogin   = re(`^(?:\w+\s+)?\*{3}(?:\s|$)`)
-	basicLogin    = re(`(?i)\bbasic\s+`)
-	bearerToken   = re(`(?i)\bbearer\s+`)
-	headersOption = re(`(?i)(?:^|\s)--?headers?\s+`)
-	nextOption    = re(`\s-[A-Za-z]`)
-	base64Word    = re(`^[A-Za-z0-9+/_-]{4,}={0,2}`)
-	tokenWord     = re(`^[\w.~+/-]*\d[\w.~+/-]*=*`)
+	authHeader    = lazyre.New(`(?i)authorization(?:\\*["']?\s*[:=][ \t]*|%(?:25)*3a)`)
+	basicOrBearer = lazyre.New(`(?i)^(basic|bearer|token|negotiate)\s+`)
+	digestLogin   = lazyre.New(`(?i)^digest\s+(?:[\w*]+=(?:\\*"[^"]*"|[^\s,"]+)\s*,?\s*)+`)
+	maskedLogin   = lazyre.New(`^(?:\w+\s+)?\*{3}(?:\s|$)`)
+	basicLogin    = lazyre.New(`(?i)\bbasic\s+`)
+	bearerToken   = lazyre.New(`(?i)\bbearer\s+`)
+	headersOption = lazyre.New(`(?i)(?:^|\s)--?headers?\s+`)
+	nextOption    = lazyre.New(`\s-[A-Za-z]`)
+	base64Word    = lazyre.New(`^[A-Za-z0-9+/_-]{4,}={0,2}`)
+	tokenWord     = lazyre.New(`^[\w.~+/-]*\d[\w.~+/-]*=*`)
 )
 
 func replaceHeaders(text string) string {
-	text = maskAll(text, headersOption(), func(_, rest string) (int, int) {
+	text = maskAll(text, headersOption.Get(), func(_, rest string) (int, int) {
 		if quote := leadingQuote(strings.TrimPrefix(rest, "$")); quote != "" {
 			from := strings.Index(rest, quote) + len(quote)
 			return from, from + closing(rest[from:], quote)
 		}
-		if next := nextOption().FindStringIndex(rest); next != nil {
+		if next := nextOption.Get().FindStringIndex(rest); next != nil {
 			return 0, next[0]
 		}
 		line, _, _ := strings.Cut(rest, "\n")
 		return 0, len(line)
 	})
-	text = maskAll(text, authHeader(), func(match, rest string) (int, int) {
+	text = maskAll(text, authHeader.Get(), func(match, rest string) (int, int) {
 		if strings.Contains(match, "%") {
 			return 0, endOfToken(rest, "&")
 		}
 		if quote := leadingQuote(rest); quote != "" {
 			return len(quote), len(quote) + closing(rest[len(quote):], quote)
 		}
-		if m := basicOrBearer().FindString(rest); m != "" {
+		if m := basicOrBearer.Get().FindString(rest); m != "" {
 			return len(m), len(m) + endOfWord(rest[len(m):])
 		}
-		if maskedLogin().MatchString(rest) {
+		if maskedLogin.Get().MatchString(rest) {
 			return 0, 0
 		}
-		if m := digestLogin().FindString(rest); m != "" {
+		if m := digestLogin.Get().FindString(rest); m != "" {
 			return len("digest "), len(strings.TrimRight(m, " \t\r\n"))
 		}
 		return 0, endOfHeader(rest)
 	})
-	text = maskAll(text, basicLogin(), func(_, rest string) (int, int) {
-		word := base64Word().FindString(rest)
+	text = maskAll(text, basicLogin.Get(), func(_, rest string) (int, int) {
+		word := base64Word.Get().FindString(rest)
 		plain := strings.NewReplacer("-", "+", "_", "/", "=", "").Replace(word)
 		if decoded, err := base64.RawStdEncoding.DecodeString(plain); err == nil && strings.Contains(string(decoded), ":") {
 			return 0, len(word)
 		}
 		return 0, 0
 	})
-	return maskAll(text, bearerToken(), func(_, rest string) (int, int) {
-		return 0, len(tokenWord().FindString(rest))
+	return maskAll(text, bearerToken.Get(), func(_, rest string) (int, int) {
+		return 0, len(tokenWord.Get().FindString(rest))
 	})
 }
 
@@ -286,9 +287,4 @@ func endOfHeader(text string) int {
 		}
 	}
 	return len(text)
-}
-
-// re is a regular expression that is compiled when it is first needed: compiling all of them takes longer than "camwarden version".
-func re(pattern string) func() *regexp.Regexp {
-	return sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(pattern) })
 }

@@ -62,7 +62,7 @@ func (r *Redactor) Args(args []string) []string {
 			shown[i], hidden = Mask, false
 		default:
 			shown[i] = r.String(wholeURL(arg))
-			hidden = secretOption().MatchString(arg)
+			hidden = secretOption.Get().MatchString(arg)
 		}
 	}
 	return shown
