@@ -7,7 +7,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/olekukonko/tablewriter/pkg/twwidth"
+	"github.com/olekukonko/tablewriter"
 
 	"github.com/camwarden/camwarden/pkg/capture"
 	"github.com/camwarden/camwarden/pkg/fault"
@@ -66,7 +66,7 @@ func TestATableInAPipeHasNoBordersNoColourNoCuts(t *testing.T) {
 	t.Parallel()
 	text := render(t, Terminal{}, defaultFlags())
 	Golden(t, "testdata/round-pipe.txt", text)
-	if strings.ContainsAny(text, "│┌\x1b…") || strings.Contains(text, " \n") {
+	if strings.ContainsAny(text, "│─\x1b…") || strings.Contains(text, " \n") {
 		t.Error("the pipe got borders, colour, cuts or blanks at the end of a line")
 	}
 	if wide := render(t, Terminal{Width: 40}, defaultFlags()); wide != text {
@@ -82,7 +82,7 @@ func TestATableOnAScreenFitsIt(t *testing.T) {
 		text := render(t, Terminal{Stdout: true, Width: width}, flags)
 		Golden(t, fmt.Sprintf("testdata/round-%d.txt", width), text)
 		for line := range strings.Lines(text) {
-			if strings.ContainsAny(line, "│┌") && twwidth.Width(strings.TrimRight(line, "\n")) > width {
+			if strings.ContainsAny(line, "│─") && tablewriter.DisplayWidth(strings.TrimRight(line, "\n")) > width {
 				t.Errorf("too wide for a screen of %d columns: %s", width, line)
 			}
 		}
@@ -155,7 +155,7 @@ func TestATableWithALongPathStaysOnTheScreen(t *testing.T) {
 	p.table([]string{"CAMERA", "ADDRESS", "RESULT", "SOURCE", "SIZE", "TIME", "FILE"},
 		[][]string{{"gate", "127.88.5.1:8554", "ok", "rtsp", "640x360", "303ms", "stills/gate/20261128T140754.654Z.jpg"}}, "SIZE", "SOURCE")
 	for line := range strings.Lines(p.out.String()) {
-		if wide := twwidth.Width(strings.TrimRight(line, "\n")); wide > width {
+		if wide := tablewriter.DisplayWidth(strings.TrimRight(line, "\n")); wide > width {
 			t.Errorf("%d columns of %d: %s", wide, width, line)
 		}
 	}

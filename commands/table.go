@@ -8,9 +8,6 @@ import (
 	"time"
 
 	"github.com/olekukonko/tablewriter"
-	"github.com/olekukonko/tablewriter/pkg/twwidth"
-	"github.com/olekukonko/tablewriter/renderer"
-	"github.com/olekukonko/tablewriter/tw"
 )
 
 // page is what a person reads in place of a document: tables and lines, for a screen or for a pipe.
@@ -38,48 +35,47 @@ func (p *page) line(format string, args ...any) {
 
 func (p *page) bytes() []byte { return p.out.Bytes() }
 
-// table adds a table; nothing when there are no rows. On a screen the last column takes the room that the others leave;
-// where that is too little, expendable columns, named by their headers, go first. In a pipe nothing goes, and as nothing is
-// framed there, a blank line parts two tables.
+// table adds a table; nothing when there are no rows. On a screen its columns are ruled, and the last takes the room that the
+// others leave; where that is too little, expendable columns, named by their headers, go first. In a pipe nothing goes and
+// nothing is wrapped or ruled. A blank line parts two tables.
 func (p *page) table(header []string, rows [][]string, expendable ...string) {
 	if len(rows) == 0 {
 		return
 	}
-	options := p.plain()
 	if p.screen {
 		for ; len(expendable) > 0 && p.width-used(header, rows) < wordOfLast(rows); expendable = expendable[1:] {
 			header, rows = without(header, rows, expendable[0])
 		}
-		options = p.framed(header, rows)
+		rows = wrapped(rows, max(leastForLast, p.width-used(header, rows)))
 	}
-	if p.tabled && !p.screen {
+	if p.tabled {
 		p.out.WriteString("\n")
 	}
 	p.tabled = true
 	var b bytes.Buffer
-	t := tablewriter.NewTable(&b, append(options,
-		tablewriter.WithHeaderAutoFormat(tw.Off),
-		tablewriter.WithHeaderAlignment(tw.AlignLeft),
-		tablewriter.WithRowAlignment(tw.AlignLeft),
-	)...)
-	t.Header(header)
-	if err := t.Bulk(rows); err == nil {
-		_ = t.Render() // into memory: cannot fail
+	t := tablewriter.NewWriter(&b)
+	t.SetAutoFormatHeaders(false)
+	t.SetAutoWrapText(false)
+	t.SetHeaderAlignment(tablewriter.ALIGN_LEFT)
+	t.SetAlignment(tablewriter.ALIGN_LEFT)
+	t.SetBorder(false)
+	if p.screen {
+		t.SetColumnSeparator("│")
+		t.SetRowSeparator("─")
+		t.SetCenterSeparator("┼")
+	} else {
+		t.SetHeaderLine(false)
+		t.SetNoWhiteSpace(true)
+		t.SetTablePadding("  ")
 	}
+	t.SetHeader(header)
+	t.AppendBulk(rows)
+	t.Render()
 	for line := range strings.Lines(b.String()) {
+		if p.screen { // the column that a border would have
+			line = strings.TrimPrefix(strings.TrimPrefix(line, " "), "─")
+		}
 		p.out.WriteString(strings.TrimRight(line, " \n") + "\n")
-	}
-}
-
-func (p *page) plain() []tablewriter.Option {
-	return []tablewriter.Option{
-		tablewriter.WithRenderer(renderer.NewBlueprint(tw.Rendition{
-			Borders:  tw.BorderNone,
-			Settings: tw.Settings{Separators: tw.SeparatorsNone, Lines: tw.LinesNone},
-		})),
-		tablewriter.WithPadding(tw.Padding{Right: "  ", Overwrite: true}),
-		tablewriter.WithHeaderAutoWrap(tw.WrapNone),
-		tablewriter.WithRowAutoWrap(tw.WrapNone),
 	}
 }
 
@@ -91,28 +87,30 @@ func wordOfLast(rows [][]string) int {
 	widest := leastForLast
 	for _, row := range rows {
 		for word := range strings.FieldsSeq(row[len(row)-1]) {
-			widest = max(widest, twwidth.Width(word))
+			widest = max(widest, tablewriter.DisplayWidth(word))
 		}
 	}
 	return widest
 }
 
-func (p *page) framed(header []string, rows [][]string) []tablewriter.Option {
-	room := tw.NewMapper[int, int]()
-	room.Set(len(header)-1, 2+max(leastForLast, p.width-used(header, rows))) // the blanks beside a text belong to its column
-	return []tablewriter.Option{
-		tablewriter.WithConfig(tablewriter.Config{Row: tw.CellConfig{ColMaxWidths: tw.CellWidth{PerColumn: room}}}),
-		tablewriter.WithRowAutoWrap(tw.WrapNormal),
+// wrapped returns rows whose last cell has lines of at most room columns, as far as its words allow.
+func wrapped(rows [][]string, room int) [][]string {
+	folded := make([][]string, len(rows))
+	for i, row := range rows {
+		last := len(row) - 1
+		lines, _ := tablewriter.WrapString(row[last], room)
+		folded[i] = append(slices.Clone(row[:last]), strings.Join(lines, "\n"))
 	}
+	return folded
 }
 
-// used is how wide a framed table is without the text of its last column.
+// used is how wide a ruled table is without the text of its last column.
 func used(header []string, rows [][]string) int {
-	width := 1 + 3*len(header) // borders and the blanks beside them
+	width := 3 * len(header) // a blank on either side of a cell, and a rule; after the last one another blank
 	for column := range len(header) - 1 {
-		widest := twwidth.Width(header[column])
+		widest := tablewriter.DisplayWidth(header[column])
 		for _, row := range rows {
-			widest = max(widest, twwidth.Width(row[column]))
+			widest = max(widest, tablewriter.DisplayWidth(row[column]))
 		}
 		width += widest
 	}
