@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/pion/rtp"
-
 	"github.com/camwarden/camwarden/pkg/fault"
 )
 
@@ -22,7 +20,7 @@ const patience = 16
 // assembler puts pictures together from the packets of one track.
 type assembler interface {
 	// push takes the next packet. lost says that packets are missing before it.
-	push(packet *rtp.Packet, lost bool, at time.Time) (*KeyFrame, error)
+	push(p *packet, lost bool, at time.Time) (*KeyFrame, error)
 	// troubles says what was wrong with the key frames that came, beginning with ": ", or nothing.
 	troubles() string
 }
@@ -32,8 +30,8 @@ type receiver struct {
 	assembler
 
 	channel byte // of RTP over TCP; RTCP comes on the next
-	payload uint8
-	packet  rtp.Packet
+	format  uint8
+	packet  packet
 	began   bool // a packet of the track has come
 	odd     int  // packets before that which were none
 	source  uint32
@@ -42,7 +40,7 @@ type receiver struct {
 }
 
 func newReceiver(track track, limit int) (*receiver, error) {
-	r := &receiver{payload: track.payload}
+	r := &receiver{format: track.payload}
 	var err error
 	switch track.codec {
 	case H264:
@@ -71,15 +69,15 @@ func (r *receiver) take(raw []byte) error {
 	if r.frame != nil {
 		return nil
 	}
-	r.packet = rtp.Packet{}
-	if err := r.packet.Unmarshal(raw); err != nil || r.packet.Version != 2 {
+	var ok bool
+	if r.packet, ok = parsePacket(raw); !ok {
 		return r.strange()
 	}
 	lost, old := r.follow()
 	if old {
 		return nil
 	}
-	if r.packet.PayloadType != r.payload {
+	if r.packet.format != r.format {
 		// Another format in the same sequence of packets. What is lost before it may have been ours.
 		if lost {
 			r.next-- // so that our next packet finds the gap too
@@ -94,12 +92,12 @@ func (r *receiver) take(raw []byte) error {
 
 // follow compares the packet's sequence number with the expected one.
 func (r *receiver) follow() (lost, old bool) {
-	first := !r.began || r.packet.SSRC != r.source
-	lost = r.began && (first || r.packet.SequenceNumber != r.next)
-	if !first && lost && int16(r.packet.SequenceNumber-r.next) < 0 && int16(r.packet.SequenceNumber-r.next) > -64 {
+	first := !r.began || r.packet.source != r.source
+	lost = r.began && (first || r.packet.sequence != r.next)
+	if !first && lost && int16(r.packet.sequence-r.next) < 0 && int16(r.packet.sequence-r.next) > -64 {
 		return false, true // a duplicate, or too late
 	}
-	r.source, r.next = r.packet.SSRC, r.packet.SequenceNumber+1
+	r.source, r.next = r.packet.source, r.packet.sequence+1
 	return lost, false
 }
 

@@ -9,8 +9,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/pion/rtp"
-
 	"github.com/camwarden/camwarden/pkg/fault"
 )
 
@@ -85,17 +83,17 @@ func segments(file []byte, marker byte) []byte {
 
 func (s *scans) troubles() string { return describeTroubles(s.lost, 0) }
 
-func (s *scans) push(packet *rtp.Packet, lost bool, at time.Time) (*KeyFrame, error) {
-	if s.open && (lost || packet.Timestamp != s.stamp) {
+func (s *scans) push(p *packet, lost bool, at time.Time) (*KeyFrame, error) {
+	if s.open && (lost || p.stamp != s.stamp) {
 		s.drop()
 	}
-	if len(packet.Payload) == 0 {
+	if len(p.payload) == 0 {
 		return nil, nil
 	}
-	head, rest, err := parseScanHead(packet.Payload)
+	head, rest, err := parseScanHead(p.payload)
 	if err == nil && head.offset == 0 {
 		rest, err = s.start(head, rest)
-		s.stamp, s.at = packet.Timestamp, at
+		s.stamp, s.at = p.stamp, at
 	}
 	switch {
 	case errors.Is(err, errMalformed):
@@ -112,7 +110,7 @@ func (s *scans) push(packet *rtp.Packet, lost bool, at time.Time) (*KeyFrame, er
 		return nil, errTooBig
 	}
 	s.file = append(withRoom(s.file, len(rest), s.begin+s.limit), rest...)
-	if !packet.Marker {
+	if !p.marker {
 		return nil, nil
 	}
 	return s.finish(at), nil

@@ -36,20 +36,20 @@ func photo(t *testing.T, quality int) (file, scan, tables []byte) {
 }
 
 // scanPackets cuts a scan into packets of a few bytes.
-func scanPackets(kind, quality uint8, extra, scan []byte) []*rtp.Packet {
-	var packets []*rtp.Packet
+func scanPackets(kind, quality uint8, extra, scan []byte) []*packet {
+	var packets []*packet
 	for at := 0; at < len(scan); at += 100 {
 		end := min(at+100, len(scan))
 		payload := []byte{0, byte(at >> 16), byte(at >> 8), byte(at), kind, quality, 8, 6}
 		if at == 0 {
 			payload = append(payload, extra...)
 		}
-		packets = append(packets, &rtp.Packet{Header: rtp.Header{SequenceNumber: uint16(len(packets)), Timestamp: 1, Marker: end == len(scan)}, Payload: append(payload, scan[at:end]...)})
+		packets = append(packets, &packet{sequence: uint16(len(packets)), stamp: 1, marker: end == len(scan), payload: append(payload, scan[at:end]...)})
 	}
 	return packets
 }
 
-func pushAll(t *testing.T, packets []*rtp.Packet) *KeyFrame {
+func pushAll(t *testing.T, packets []*packet) *KeyFrame {
 	t.Helper()
 	s, err := newScans(1 << 20)
 	if err != nil {
@@ -103,8 +103,8 @@ func TestAScanBecomesTheJPEGItWas(t *testing.T) {
 		witness := &rtpmjpeg.Decoder{}
 		_ = witness.Init()
 		var want []byte
-		for _, packet := range scanPackets(1, uint8(quality), nil, scan) {
-			want, _ = witness.Decode(packet)
+		for _, p := range scanPackets(1, uint8(quality), nil, scan) {
+			want, _ = witness.Decode(&rtp.Packet{Header: rtp.Header{SequenceNumber: p.sequence, Timestamp: p.stamp, Marker: p.marker}, Payload: p.payload})
 		}
 		samePicture(t, standard.Bytes, want)
 	}
@@ -125,7 +125,7 @@ func TestTablesMayBeLeftOutOnceTheyAreKnown(t *testing.T) {
 	}
 	var frame *KeyFrame
 	for _, packet := range scanPackets(1, 200, []byte{0, 0, 0, 0}, scan) {
-		packet.Timestamp = 2
+		packet.stamp = 2
 		if frame, err = s.push(packet, false, time.Now()); err != nil {
 			t.Fatal(err)
 		}
@@ -139,8 +139,8 @@ func TestTablesMayBeLeftOutOnceTheyAreKnown(t *testing.T) {
 func TestAJPEGThatIsNotWholeIsNotGiven(t *testing.T) {
 	t.Parallel()
 	_, scan, _ := photo(t, 70)
-	good := func() []*rtp.Packet { return scanPackets(1, 70, nil, scan) }
-	for name, packets := range map[string][]*rtp.Packet{
+	good := func() []*packet { return scanPackets(1, 70, nil, scan) }
+	for name, packets := range map[string][]*packet{
 		"the first packet is missing":     good()[1:],
 		"one in the middle is missing":    append(good()[:2:2], good()[3:]...),
 		"the last is missing":             good()[:len(good())-1],
@@ -151,8 +151,8 @@ func TestAJPEGThatIsNotWholeIsNotGiven(t *testing.T) {
 		"tables that are cut short":       scanPackets(1, 255, []byte{0, 0, 0, 128, 1, 2}, scan[:20]),
 		"tables that were never sent":     scanPackets(1, 130, []byte{0, 0, 0, 0}, scan),
 		"tables of 16 bits":               scanPackets(1, 255, append([]byte{0, 3, 0, 128}, make([]byte, 128)...), scan),
-		"a restart header that is absent": {{Header: rtp.Header{Marker: true}, Payload: []byte{0, 0, 0, 0, 65, 70, 8, 6, 0}}},
-		"a header that is cut short":      {{Header: rtp.Header{Marker: true}, Payload: []byte{0, 0, 0, 0, 1}}},
+		"a restart header that is absent": {{marker: true, payload: []byte{0, 0, 0, 0, 65, 70, 8, 6, 0}}},
+		"a header that is cut short":      {{marker: true, payload: []byte{0, 0, 0, 0, 1}}},
 	} {
 		if frame := pushAll(t, packets); frame != nil {
 			t.Errorf("%s: given all the same", name)
@@ -163,8 +163,8 @@ func TestAJPEGThatIsNotWholeIsNotGiven(t *testing.T) {
 func TestRestartMarkersAreAnnounced(t *testing.T) {
 	t.Parallel()
 	_, scan, _ := photo(t, 70)
-	packet := &rtp.Packet{Header: rtp.Header{Marker: true}, Payload: append([]byte{0, 0, 0, 0, 65, 70, 8, 6, 0, 9, 0xff, 0xff}, scan...)}
-	frame := pushAll(t, []*rtp.Packet{packet})
+	only := &packet{marker: true, payload: append([]byte{0, 0, 0, 0, 65, 70, 8, 6, 0, 9, 0xff, 0xff}, scan...)}
+	frame := pushAll(t, []*packet{only})
 	if frame == nil || !bytes.Contains(frame.Bytes, []byte{0xff, markerDRI, 0, 4, 0, 9}) {
 		t.Error("no restart interval in the file")
 	}

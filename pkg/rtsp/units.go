@@ -5,8 +5,6 @@ import (
 	"errors"
 	"slices"
 	"time"
-
-	"github.com/pion/rtp"
 )
 
 // role is what a NAL unit is for, as far as one picture is concerned.
@@ -100,12 +98,12 @@ func newUnits(grammar grammar, sets [][]byte, limit int) *units {
 
 func (u *units) troubles() string { return describeTroubles(u.lost, u.bare) }
 
-func (u *units) push(packet *rtp.Packet, lost bool, at time.Time) (*KeyFrame, error) {
+func (u *units) push(p *packet, lost bool, at time.Time) (*KeyFrame, error) {
 	u.now = at
 	if lost && u.open {
 		u.damage()
 	}
-	if u.open && packet.Timestamp != u.stamp {
+	if u.open && p.stamp != u.stamp {
 		u.finish()
 		u.doubt = false
 	}
@@ -113,17 +111,17 @@ func (u *units) push(packet *rtp.Packet, lost bool, at time.Time) (*KeyFrame, er
 	if u.finished != nil {
 		return u.finished, nil
 	}
-	u.stamp = packet.Timestamp
+	u.stamp = p.stamp
 	if !u.open {
 		u.open, u.at = true, at
 	}
-	err := u.grammar.unpack(packet.Payload, u.emit)
+	err := u.grammar.unpack(p.payload, u.emit)
 	if errors.Is(err, errMalformed) {
 		u.damage()
 		err = nil
 	}
-	if packet.Marker && !u.lies && u.finished == nil {
-		u.marked, u.markedAt = u.sliced, packet.Timestamp
+	if p.marker && !u.lies && u.finished == nil {
+		u.marked, u.markedAt = u.sliced, p.stamp
 		u.finish()
 		u.doubt = false
 	}

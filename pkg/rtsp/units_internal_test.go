@@ -5,8 +5,6 @@ import (
 	"errors"
 	"testing"
 	"time"
-
-	"github.com/pion/rtp"
 )
 
 // sent is one packet of a scene: its payload, and what is special about it.
@@ -34,8 +32,7 @@ func assemble(t *testing.T, sets [][]byte, scene []sent) (string, *units) {
 	t.Helper()
 	u := newUnits(h264Grammar(), sets, 1<<20)
 	for _, s := range scene {
-		packet := &rtp.Packet{Header: rtp.Header{Timestamp: s.stamp, Marker: s.marker}, Payload: []byte(s.payload)}
-		frame, err := u.push(packet, s.lost, time.Now())
+		frame, err := u.push(&packet{stamp: s.stamp, marker: s.marker, payload: []byte(s.payload)}, s.lost, time.Now())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -123,7 +120,7 @@ func TestAKeyFrameBeyondTheLimitIsRefusedAtOnce(t *testing.T) {
 		if n == 0 {
 			payload[1] = 0x88
 		}
-		_, err = u.push(&rtp.Packet{Payload: payload}, false, time.Now())
+		_, err = u.push(&packet{payload: payload}, false, time.Now())
 	}
 	if !errors.Is(err, errTooBig) || len(u.picture) > 1000 {
 		t.Errorf("%v with %d bytes kept", err, len(u.picture))
