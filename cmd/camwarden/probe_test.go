@@ -87,10 +87,15 @@ func TestAProbeAsksEachCameraOnceAndExplainsWhatItSays(t *testing.T) {
 				}
 			}
 			var auth string
+			missing := false
 			for _, f := range got.Findings {
+				missing = missing || f.Code == "camera-not-found"
 				if f.Code == "camera-auth" {
 					auth = f.Evidence
 				}
+			}
+			if !missing {
+				t.Errorf("nobody says that there is no such stream: %+v", got.Findings)
 			}
 			if !strings.Contains(auth, "no proof of a wrong password") {
 				t.Errorf("401 is not explained: %+v", got.Findings)

@@ -39,7 +39,7 @@ func (e *examination) silence() {
 			silenced = has("process-overdue", f.at) || inOutage(f.at)
 		case "camera-mute", "camera-unreachable":
 			silenced = has("camera-exhausted", f.at) || has("process-overdue", f.at) || inOutage(f.at)
-		case "camera-auth", "camera-refused", "camera-near-limit":
+		case "camera-auth", "camera-refused", "camera-not-found", "camera-no-video", "camera-protocol", "camera-closed", "camera-near-limit":
 			silenced = has("camera-exhausted", f.at)
 		case "lease-orphaned", "lease-wedged":
 			silenced = e.unleased(strings.TrimPrefix(f.Subject, "lease "))

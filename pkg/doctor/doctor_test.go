@@ -291,7 +291,11 @@ func TestEveryFindingHasItsCase(t *testing.T) {
 				s.process(gate, cmdline.Streaming, time.Hour, heard)
 			}
 		}, []string{"camera-exhausted"}, doctor.InDanger, "ss -tnp dst 192.168.125.19:554"},
-		"a log-in refused": {probe(fault.Auth, fault.Describe), []string{"camera-auth"}, doctor.Warned, "no proof of a wrong password"},
+		"a log-in refused":  {probe(fault.Auth, fault.Describe), []string{"camera-auth"}, doctor.Warned, "no proof of a wrong password"},
+		"no such stream":    {probe(fault.NotFound, fault.Describe), []string{"camera-not-found"}, doctor.Warned, "correct path of this camera"},
+		"a stream of sound": {probe(fault.NoVideo, fault.Describe), []string{"camera-no-video"}, doctor.Warned, "of another stream"},
+		"not RTSP":          {probe(fault.Protocol, fault.Options), []string{"camera-protocol"}, doctor.Warned, "nc -v 192.168.125.19 554"},
+		"hung up on":        {probe(fault.Closed, fault.Options), []string{"camera-closed"}, doctor.Warned, "free slot may do so"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -86,11 +86,34 @@ func (e *examination) findProbes() {
 			f.Severity = Critical
 			f.Evidence += fmt.Sprintf("; this host has %s to it, so it counts those of other hosts, or sessions that it has not forgotten", count(e.open(p.Address), "connection"))
 			f.Remedy = fmt.Sprintf("ss -tnp dst %s    # those of this host; the others: recorders, apps and other servers that watch it", p.Address)
+		case "unknown":
+			if !answered(&f, p) {
+				continue
+			}
 		default:
 			continue
 		}
 		e.find(f)
 	}
+}
+
+// answered completes the finding about a camera that can be reached and gives no video all the same; false when that is not
+// what the probe met. The code is the error's class: no state of a camera says as much.
+func answered(f *Finding, p observe.Probe) bool {
+	f.Code = "camera-" + string(p.Error.Class)
+	switch p.Error.Class {
+	case fault.NotFound, fault.NoVideo:
+		f.Evidence += "; the camera itself is well, so the path is that of another stream or of another model"
+		f.Remedy = "camwarden config show    # then correct path of this camera: its manual or app names the stream"
+	case fault.Protocol:
+		f.Remedy = fmt.Sprintf("nc -v %s %d    # is this its RTSP port, and what listens there?", p.Address.Addr(), p.Address.Port())
+	case fault.Closed:
+		f.Evidence += "; a camera without a free slot may do so, and what is no RTSP server"
+		f.Remedy = "camwarden doctor" + argument(p.Address) + " --probe    # once other viewers have ended; is this its RTSP port?"
+	default:
+		return false
+	}
+	return true
 }
 
 // found reports whether there is such a finding about a camera.
