@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"context"
 	"image/jpeg"
+	"os"
+	"path/filepath"
 	"slices"
 	"testing"
 	"time"
@@ -175,6 +177,29 @@ func TestASilentCameraIsToldTheEndByFFmpegItself(t *testing.T) {
 	checkGone(t, w, sim)
 	if counts := sim.Counts(); counts.Teardowns != 1 || counts.Sessions != 0 {
 		t.Errorf("%+v", counts)
+	}
+}
+
+// ffmpeg by itself looks at seven pictures of H.264 and more before it shows one, which are seconds of a camera that sends
+// few; and all that while the connection stands.
+func TestACameraOfOnePictureASecondIsNotWatchedForSeven(t *testing.T) {
+	t.Parallel()
+	stream, err := os.ReadFile(filepath.Join("..", "camsim", "clip", "calm.h264"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	clip, err := camsim.ReadClip(camsim.H264, stream, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, cam := start(t, camsim.Config{Temper: camsim.Healthy, Clip: clip})
+	w := newWorkbench(t)
+	still, report := w.visit(t, realFFmpeg(t), Visit{Camera: cam}, 30*time.Second)
+	if report.Err != nil || still.Width != 640 {
+		t.Fatalf("%+v", report)
+	}
+	if pictures := still.Waited / time.Second; pictures >= 7 {
+		t.Errorf("it was watched for %d pictures", pictures)
 	}
 }
 
