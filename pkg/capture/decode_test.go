@@ -95,24 +95,9 @@ func TestAsManyPicturesAreDecodedAtOnceAsThereAreProcessors(t *testing.T) {
 		})
 	}
 	all.Wait()
-	naps, err := filepath.Glob(program + ".*.nap")
-	if err != nil || len(naps) < 3*runtime.GOMAXPROCS(0) {
-		t.Fatalf("%d were run: %v", len(naps), err)
-	}
-	type edge struct{ at, step int }
-	var edges []edge
-	for _, nap := range naps {
-		text, _ := os.ReadFile(nap)
-		begin, end, _ := strings.Cut(string(text), " ")
-		from, _ := strconv.Atoi(begin)
-		until, _ := strconv.Atoi(end)
-		edges = append(edges, edge{from, 1}, edge{until, -1})
-	}
-	slices.SortFunc(edges, func(a, b edge) int { return a.at - b.at })
-	now, most := 0, 0
-	for _, e := range edges {
-		now += e.step
-		most = max(most, now)
+	naps, most := mostAtOnce(t, program, "nap")
+	if naps < 3*runtime.GOMAXPROCS(0) {
+		t.Fatalf("%d were run", naps)
 	}
 	if most > runtime.GOMAXPROCS(0) {
 		t.Errorf("%d at once on %d processors", most, runtime.GOMAXPROCS(0))

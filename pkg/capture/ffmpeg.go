@@ -3,6 +3,7 @@ package capture
 import (
 	"context"
 	"errors"
+	"runtime"
 	"strings"
 	"sync"
 	"time"
@@ -19,7 +20,9 @@ import (
 const (
 	grace = 500 * time.Millisecond // from our TERM to our KILL
 	// slack is how long after its limit a child may still be on its way out: grace, and the wait for the kernel.
-	slack     = 3 * time.Second
+	slack = 3 * time.Second
+	// loadLimit is how long an ffmpeg that says nothing keeps others from being loaded.
+	loadLimit = 2 * time.Second
 	maxStdout = 32 << 20  // bytes of one JPEG
 	maxStderr = 256 << 10 // bytes; a visit says 3 KB, one that decodes garbage says 60
 )
@@ -30,6 +33,7 @@ type FFmpeg struct {
 	picturing  Picturing
 	supervisor *supervise.Supervisor
 	slots      slot.Table
+	loading    chan struct{} // holds one element for each ffmpeg that is being loaded
 
 	mu     sync.Mutex
 	probed bool
@@ -42,7 +46,10 @@ func NewFFmpeg(program string, picturing Picturing, supervisor *supervise.Superv
 	if program == "" {
 		program = "ffmpeg"
 	}
-	return &FFmpeg{program: program, picturing: picturing, supervisor: supervisor, slots: slots}
+	return &FFmpeg{
+		program: program, picturing: picturing, supervisor: supervisor, slots: slots,
+		loading: make(chan struct{}, max(2, runtime.GOMAXPROCS(0))),
+	}
 }
 
 // Name is "ffmpeg".
@@ -119,6 +126,11 @@ func (f *FFmpeg) Capture(ctx context.Context, v Visit) (Still, Report) {
 	if err != nil {
 		return Still{}, Report{Err: fault.From(err, fault.Local, "")}
 	}
+	loaded, problem := f.load(ctx)
+	if problem != nil {
+		return Still{}, Report{Err: withStrike(problem, held)}
+	}
+	defer loaded()
 	order, problem := tool.order(v, f.picturing, time.Until(deadline))
 	if problem != nil {
 		return Still{}, Report{Err: withStrike(problem, held)}
@@ -128,6 +140,7 @@ func (f *FFmpeg) Capture(ctx context.Context, v Visit) (Still, Report) {
 	ending := f.supervisor.Run(ctx, supervise.Spec{
 		Path: tool.path, Args: order.args, Stdin: order.stdin, Env: environment(),
 		Lease: held, Limit: time.Until(deadline), Grace: grace, MaxStdout: maxStdout, MaxStderr: maxStderr, Redact: secrets,
+		Spoke: loaded,
 		Settle: func(held *ledger.Held, ending supervise.Ending) error {
 			if !mayLinger(order.evidence(ending), ending) {
 				return held.Strike()
@@ -150,6 +163,28 @@ func (f *FFmpeg) Capture(ctx context.Context, v Visit) (Still, Report) {
 	report.Final = e.ledAway() != nil // another client would follow, or be refused, too
 	report.Err = clean(report.Err, secrets)
 	return Still{}, report
+}
+
+// load waits until there is a processor to load one more ffmpeg; loaded says that it is, and may be called again.
+//
+// Of all that ffmpeg does for one picture, three quarters is to load its two hundred libraries. Where many are started at
+// once, all of them are ready at the same late moment; a few at a time, the first is ready at once and the last no later.
+// It is loaded when it says a word: the first is about its dial.
+func (f *FFmpeg) load(ctx context.Context) (loaded func(), problem *fault.Error) {
+	select {
+	case f.loading <- struct{}{}:
+		loaded = sync.OnceFunc(func() { <-f.loading })
+		time.AfterFunc(loadLimit, loaded)
+		return loaded, nil
+	case <-ctx.Done():
+	}
+	switch cause := context.Cause(ctx); {
+	case errors.Is(ctx.Err(), context.Canceled):
+		return nil, fault.New(fault.Cancelled, "", "cancelled before ffmpeg was started")
+	case !errors.Is(cause, context.DeadlineExceeded): // the round's deadline
+		return nil, fault.New(fault.Deadline, "", "not tried: %w", cause)
+	}
+	return nil, fault.New(fault.Timeout, "", "no time was left to dial").WithHint("visit fewer at once with -j, or raise the timeout")
 }
 
 // withStrike gives a slot back that was never used.

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -49,6 +50,37 @@ func outputs(args []string) []*os.File {
 		}
 	}
 	return all
+}
+
+// noteSpan leaves a file that says from when to now something took; false when it cannot.
+func noteSpan(what string, from time.Time) bool {
+	times := fmt.Sprint(from.UnixNano(), " ", time.Now().UnixNano())
+	return os.WriteFile(fmt.Sprintf("%s.%d.%s", os.Args[0], os.Getpid(), what), []byte(times), 0o600) == nil
+}
+
+// mostAtOnce reads what noteSpan wrote: how many spans there are, and how many overlapped at most.
+func mostAtOnce(t *testing.T, program, what string) (spans, most int) {
+	t.Helper()
+	files, err := filepath.Glob(program + ".*." + what)
+	if err != nil {
+		t.Fatal(err)
+	}
+	type edge struct{ at, step int }
+	var edges []edge
+	for _, file := range files {
+		text, _ := os.ReadFile(file)
+		begin, end, _ := strings.Cut(string(text), " ")
+		from, _ := strconv.Atoi(begin)
+		until, _ := strconv.Atoi(end)
+		edges = append(edges, edge{from, 1}, edge{until, -1})
+	}
+	slices.SortFunc(edges, func(a, b edge) int { return a.at - b.at })
+	now := 0
+	for _, e := range edges {
+		now += e.step
+		most = max(most, now)
+	}
+	return len(files), most
 }
 
 // standIn is an ffmpeg that answers the probe well, and then misbehaves.
@@ -112,13 +144,24 @@ func standIn(behaviour string, args []string) int {
 	case "naps":
 		began := time.Now()
 		time.Sleep(200 * time.Millisecond)
-		times := fmt.Sprint(began.UnixNano(), " ", time.Now().UnixNano())
-		if err := os.WriteFile(fmt.Sprintf("%s.%d.nap", os.Args[0], os.Getpid()), []byte(times), 0o600); err != nil {
+		if !noteSpan("nap", began) {
 			return 99
 		}
 		for _, out := range outputs(args) {
 			out.Write(picture)
 		}
+	case "loads": // its libraries, and then has a camera that takes its time
+		began := time.Now()
+		time.Sleep(100 * time.Millisecond)
+		if !noteSpan("load", began) {
+			return 99
+		}
+		fmt.Fprintln(os.Stderr, "[tcp @ 0x55d3] Starting connection attempt to 127.45.67.89 port 8554")
+		time.Sleep(2 * time.Second)
+		if !noteSpan("life", began) {
+			return 99
+		}
+		os.Stdout.Write(picture)
 	case "empty":
 	case "corrupt":
 		fmt.Fprintln(os.Stderr, "Input #0, concat, from 'pipe:0':\npipe:0: corrupt decoded frame in stream 0")

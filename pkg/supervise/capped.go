@@ -18,8 +18,9 @@ const (
 // capped keeps the first bytes of a stream and swallows the rest. It never stops reading: a child that blocks on a full
 // pipe does not hear SIGTERM (ffmpeg 5.1 ignored three of them).
 type capped struct {
-	max  int64
-	over chan struct{} // closed when more has come than max
+	max   int64
+	over  chan struct{} // closed when more has come than max
+	first func()        // called once, when something has come; may be nil
 
 	mu    sync.Mutex // a child that is stuck may still write while its ending is read
 	kept  []byte
@@ -78,6 +79,10 @@ func (w *capped) room() []byte {
 
 // took takes note of n bytes that were read into the room.
 func (w *capped) took(n int) {
+	if first := w.first; n > 0 && first != nil { // only the one goroutine that reads comes here
+		w.first = nil
+		first()
+	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	switch {

@@ -38,6 +38,7 @@ func newChild(spec *Spec) *child {
 		stderr: newCapped(spec.MaxStderr),
 		exited: make(chan struct{}),
 	}
+	c.stderr.first = spec.Spoke
 	c.cmd.Dir = spec.Dir
 	c.cmd.Env = environment(spec.Env, c.mark)
 	c.cmd.Stdout, c.cmd.Stderr = c.stdout, c.stderr

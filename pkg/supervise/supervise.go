@@ -135,6 +135,7 @@ type Spec struct {
 	MaxStderr int64 // bytes; 0 is 64 KiB; what is beyond is read and dropped
 
 	Redact *redact.Redactor // takes secrets out of Ending.Stderr
+	Spoke  func()           // called once, by another goroutine, when the first byte of stderr has come; must not block
 }
 
 // complete fills in the defaults and refuses what could not be supervised.
