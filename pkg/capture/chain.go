@@ -169,7 +169,7 @@ func outOfTime(ctx context.Context, last *fault.Error) *fault.Error {
 	case last != nil:
 		return last
 	case errors.Is(context.Cause(ctx), context.DeadlineExceeded): // the visit's own, which has no cause of its own
-		return fault.New(fault.Deadline, "", "not tried: its time-out had passed before it could be dialled").WithHint("allow more time with --timeout")
+		return fault.New(fault.Deadline, "", "not tried: its time-out had passed before it could be dialled").WithHint("allow more time with --timeout, or visit fewer at once with -j")
 	case errors.Is(ctx.Err(), context.DeadlineExceeded):
 		return fault.New(fault.Deadline, "", "not tried: %w", context.Cause(ctx))
 	}

@@ -48,7 +48,7 @@ func NewFFmpeg(program string, picturing Picturing, supervisor *supervise.Superv
 	}
 	return &FFmpeg{
 		program: program, picturing: picturing, supervisor: supervisor, slots: slots,
-		loading: make(chan struct{}, max(2, runtime.GOMAXPROCS(0))),
+		loading: make(chan struct{}, 2*runtime.GOMAXPROCS(0)),
 	}
 }
 
@@ -165,7 +165,8 @@ func (f *FFmpeg) Capture(ctx context.Context, v Visit) (Still, Report) {
 	return Still{}, report
 }
 
-// load waits until there is a processor to load one more ffmpeg; loaded says that it is, and may be called again.
+// load waits for one of the places in which ffmpegs are loaded, two for each processor; loaded gives it back, and may be
+// called again.
 //
 // Of all that ffmpeg does for one picture, three quarters is to load its two hundred libraries. Where many are started at
 // once, all of them are ready at the same late moment; a few at a time, the first is ready at once and the last no later.
@@ -178,13 +179,7 @@ func (f *FFmpeg) load(ctx context.Context) (loaded func(), problem *fault.Error)
 		return loaded, nil
 	case <-ctx.Done():
 	}
-	switch cause := context.Cause(ctx); {
-	case errors.Is(ctx.Err(), context.Canceled):
-		return nil, fault.New(fault.Cancelled, "", "cancelled before ffmpeg was started")
-	case !errors.Is(cause, context.DeadlineExceeded): // the round's deadline
-		return nil, fault.New(fault.Deadline, "", "not tried: %w", cause)
-	}
-	return nil, fault.New(fault.Timeout, "", "no time was left to dial").WithHint("visit fewer at once with -j, or raise the timeout")
+	return nil, outOfTime(ctx, nil)
 }
 
 // withStrike gives a slot back that was never used.

@@ -3,6 +3,7 @@ package capture
 import (
 	"context"
 	"errors"
+	"runtime"
 	"sync"
 	"testing"
 	"time"
@@ -11,16 +12,16 @@ import (
 )
 
 // A dozen that are started at once would all be ready at the same late moment. Once loaded, they wait for their cameras together.
-func TestAsManyFFmpegsAreLoadedAtOnceAsThereAreProcessors(t *testing.T) {
+func TestOfManyFFmpegsOnlyTwoForEachProcessorAreLoadedAtOnce(t *testing.T) {
 	t.Parallel()
 	w := newWorkbench(t)
 	program := standInFor(t, "loads")
 	source := w.source(program)
-	processors := cap(source.loading)
+	places := 2 * runtime.GOMAXPROCS(0)
 	cam := nowhere()
-	cam.MaxConnections = 4 * processors
+	cam.MaxConnections = 4 * places
 	var all sync.WaitGroup
-	for range 4 * processors {
+	for range 4 * places {
 		all.Go(func() {
 			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 			defer cancel()
@@ -30,15 +31,15 @@ func TestAsManyFFmpegsAreLoadedAtOnceAsThereAreProcessors(t *testing.T) {
 		})
 	}
 	all.Wait()
-	if loads, most := mostAtOnce(t, program, "load"); loads != 4*processors || most > processors {
-		t.Errorf("%d were loaded, %d at once, where %d may be", loads, most, processors)
+	if loads, most := mostAtOnce(t, program, "load"); loads != 4*places || most > places {
+		t.Errorf("%d were loaded, %d at once, where %d may be", loads, most, places)
 	}
-	if _, most := mostAtOnce(t, program, "life"); most <= processors {
+	if _, most := mostAtOnce(t, program, "life"); most <= places {
 		t.Errorf("only %d waited for their cameras at once", most)
 	}
 }
 
-func TestAnFFmpegThatFindsNoProcessorInTimeIsNotStarted(t *testing.T) {
+func TestAVisitThatFindsNoPlaceToLoadItsFFmpegInTimeIsNotTried(t *testing.T) {
 	t.Parallel()
 	w := newWorkbench(t)
 	source := w.source(standInFor(t, "good"))
@@ -57,7 +58,7 @@ func TestAnFFmpegThatFindsNoProcessorInTimeIsNotStarted(t *testing.T) {
 	}
 	late, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
-	check(late, fault.Timeout)
+	check(late, fault.Deadline)
 	over, cancel := context.WithTimeoutCause(t.Context(), 50*time.Millisecond, errors.New("the round is over"))
 	defer cancel()
 	check(over, fault.Deadline)

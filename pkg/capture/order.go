@@ -33,7 +33,7 @@ type order struct {
 //   - loglevel verbose: at "error" it hides a redirect, and how far the conversation came.
 func (t tool) order(v Visit, picturing Picturing, left time.Duration) (order, *fault.Error) {
 	if left <= 0 {
-		return order{}, fault.New(fault.Timeout, "", "no time was left to dial").WithHint("raise the timeout")
+		return order{}, fault.New(fault.Deadline, "", "not tried: no time was left to dial").WithHint("raise the timeout")
 	}
 	o := order{tool: t, home: homeOf(v.Camera.Address, v.Camera.Host, v.Camera.Port)}
 	dial := v.Camera.DialURL(v.Password)
