@@ -116,8 +116,14 @@ func (h *hidden) processesOf(runs ...*run) int {
 		pid, _ := strconv.Atoi(strings.Fields(text)[0])
 		args, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
 		check(h.t, err)
-		environ, err := os.ReadFile(fmt.Sprintf("/proc/%d/environ", pid))
-		check(h.t, err)
+		var environ []byte
+		eventually(h.t, func() error { // in the middle of an exec it has none
+			environ, err = os.ReadFile(fmt.Sprintf("/proc/%d/environ", pid))
+			if err == nil && len(environ) == 0 {
+				err = fmt.Errorf("no environment: %s", text)
+			}
+			return err
+		})
 		vars := strings.Split(string(environ), "\x00")
 		if slices.ContainsFunc(runs, func(r *run) bool { return r.pid() == pid }) {
 			// Who gives the password in CAM_PASSWORD has put it into camwarden's environment himself: that variable of that
