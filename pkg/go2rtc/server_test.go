@@ -127,17 +127,22 @@ func newClient(t *testing.T, options go2rtc.Options) *go2rtc.Client {
 	return c
 }
 
+// countBusy adds to the calls that are being answered, and returns how many they are.
+func (s *server) countBusy(n int) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.busy += n
+	return s.busy
+}
+
 func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	alone := !strings.HasSuffix(r.URL.Path, "frame.jpeg")
 	if alone {
-		s.mu.Lock()
-		s.busy++
-		if s.busy > 1 {
+		if s.countBusy(1) > 1 {
 			s.t.Errorf("%s %s overlaps another call", r.Method, r.URL)
 		}
-		s.mu.Unlock()
 		time.Sleep(2 * time.Millisecond)
-		defer func() { s.mu.Lock(); s.busy--; s.mu.Unlock() }()
+		defer s.countBusy(-1)
 	}
 	q := r.URL.Query()
 	name := q.Get("src")
