@@ -37,29 +37,43 @@ func TestWhatIsReservedForPeopleIsNeverTakenAndNeverInOurWay(t *testing.T) {
 	for _, foreign := range []int{0, 1} {
 		t.Run(fmt.Sprintf("%d connections of others", foreign), func(t *testing.T) {
 			t.Parallel()
-			sim, err := camsim.Start(camsim.Config{Temper: camsim.LateKeyFrame, Delay: 500 * time.Millisecond}) // so that visits last
-			if err != nil {
-				t.Fatal(err)
+			// A camera on a busy host may hear of one visit's hang-up after the next visit's dial, which then counts as two; if the
+			// reserved connection were taken, it would be so each time.
+			most := 0
+			for range 4 {
+				if most = mostWithOneReserved(t, foreign); most == 1+foreign {
+					return
+				}
 			}
-			t.Cleanup(sim.Close)
-			if foreign > 0 {
-				hold(t, sim.Address(), foreign)
-			}
-			b := setUp(t, channels(sim, 4, 2, 1)...).byRTSPOnly()
-			b.plan.Timeout = time.Minute
-			report := b.run()
-			mustBeClean(t, report)
-			if report.Summary.OK != 4 {
-				t.Errorf("%+v, %+v", report.Summary, report.Visits[0].Error)
-			}
-			// A camera hears of a hang-up a moment later than the kernel: one more connection may count there. Its sessions end
-			// in words, before that.
-			counts := sim.Counts()
-			if counts.ConnectionsMost > 2+foreign || counts.SessionsMost != 1 {
-				t.Errorf("of two connections one is reserved: %+v", counts)
-			}
+			t.Errorf("%d connections at once: of two one is reserved, and others have %d", most, foreign)
 		})
 	}
+}
+
+// mostWithOneReserved visits four channels of one camera, which takes two connections and reserves one, and returns how many
+// there were at once.
+func mostWithOneReserved(t *testing.T, foreign int) int {
+	t.Helper()
+	sim, err := camsim.Start(camsim.Config{Temper: camsim.LateKeyFrame, Delay: 500 * time.Millisecond}) // so that visits last
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(sim.Close)
+	if foreign > 0 {
+		hold(t, sim.Address(), foreign)
+	}
+	b := setUp(t, channels(sim, 4, 2, 1)...).byRTSPOnly()
+	b.plan.Timeout = time.Minute
+	report := b.run()
+	mustBeClean(t, report)
+	if report.Summary.OK != 4 {
+		t.Errorf("%+v, %+v", report.Summary, report.Visits[0].Error)
+	}
+	counts := sim.Counts()
+	if counts.SessionsMost != 1 {
+		t.Errorf("of two connections one is reserved: %+v", counts)
+	}
+	return counts.ConnectionsMost
 }
 
 func TestAVisitThatTheRoundsDeadlineCutsShortDoesNotBlameTheCamera(t *testing.T) {
