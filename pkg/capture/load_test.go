@@ -69,3 +69,16 @@ func TestAVisitThatFindsNoPlaceToLoadItsFFmpegInTimeIsNotTried(t *testing.T) {
 		t.Errorf("leases are left: %v", kinds)
 	}
 }
+
+// Whoever never says a word must not keep the rest from their cameras.
+func TestAnFFmpegThatSaysNothingKeepsItsPlaceForAWhileOnly(t *testing.T) {
+	t.Parallel()
+	source := newWorkbench(t).source("ffmpeg")
+	ctx, cancel := context.WithTimeout(t.Context(), 10*loadLimit)
+	defer cancel()
+	for range cap(source.loading) + 1 {
+		if _, problem := source.load(ctx); problem != nil {
+			t.Fatal(problem)
+		}
+	}
+}
