@@ -1,3 +1,8 @@
+// How many processors there are is asked once: a run of seconds has no use for a goroutine that asks again each second
+// (package runtime, "GOMAXPROCS").
+
+//go:debug updatemaxprocs=0
+
 // Command camwarden takes stills from IP cameras, and leaves nothing behind.
 package main
 
