@@ -20,9 +20,7 @@ import (
 const (
 	grace = 500 * time.Millisecond // from our TERM to our KILL
 	// slack is how long after its limit a child may still be on its way out: grace, and the wait for the kernel.
-	slack = 3 * time.Second
-	// loadLimit is how long an ffmpeg that says nothing keeps others from being loaded.
-	loadLimit = 2 * time.Second
+	slack     = 3 * time.Second
 	maxStdout = 32 << 20  // bytes of one JPEG
 	maxStderr = 256 << 10 // bytes; a visit says 3 KB, one that decodes garbage says 60
 )
@@ -33,7 +31,7 @@ type FFmpeg struct {
 	picturing  Picturing
 	supervisor *supervise.Supervisor
 	slots      slot.Table
-	loading    chan struct{} // holds one element for each ffmpeg that is being loaded
+	loading    rooms // two for each processor
 
 	mu     sync.Mutex
 	probed bool
@@ -48,7 +46,7 @@ func NewFFmpeg(program string, picturing Picturing, supervisor *supervise.Superv
 	}
 	return &FFmpeg{
 		program: program, picturing: picturing, supervisor: supervisor, slots: slots,
-		loading: make(chan struct{}, 2*runtime.GOMAXPROCS(0)),
+		loading: make(rooms, 2*runtime.GOMAXPROCS(0)),
 	}
 }
 
@@ -120,17 +118,11 @@ func (f *FFmpeg) Capture(ctx context.Context, v Visit) (Still, Report) {
 	if !bounded {
 		deadline = time.Now().Add(max(v.Timeout, v.Camera.Timeout))
 	}
-	held, err := f.slots.Take(ctx, slot.Request{
-		Camera: v.Camera, Kind: ledger.Process, Deadline: proc.BootTime() + time.Until(deadline) + slack,
-	})
-	if err != nil {
-		return Still{}, Report{Err: fault.From(err, fault.Local, "")}
-	}
-	loaded, problem := f.load(ctx)
+	held, room, problem := f.admit(ctx, v, deadline)
 	if problem != nil {
-		return Still{}, Report{Err: withStrike(problem, held)}
+		return Still{}, Report{Err: problem}
 	}
-	defer loaded()
+	defer room.Leave()
 	order, problem := tool.order(v, f.picturing, time.Until(deadline))
 	if problem != nil {
 		return Still{}, Report{Err: withStrike(problem, held)}
@@ -140,7 +132,7 @@ func (f *FFmpeg) Capture(ctx context.Context, v Visit) (Still, Report) {
 	ending := f.supervisor.Run(ctx, supervise.Spec{
 		Path: tool.path, Args: order.args, Stdin: order.stdin, Env: environment(),
 		Lease: held, Limit: time.Until(deadline), Grace: grace, MaxStdout: maxStdout, MaxStderr: maxStderr, Redact: secrets,
-		Spoke: loaded,
+		Spoke: room.Leave,
 		Settle: func(held *ledger.Held, ending supervise.Ending) error {
 			if !mayLinger(order.evidence(ending), ending) {
 				return held.Strike()
@@ -165,22 +157,29 @@ func (f *FFmpeg) Capture(ctx context.Context, v Visit) (Still, Report) {
 	return Still{}, report
 }
 
-// load waits for one of the places in which ffmpegs are loaded, two for each processor; loaded gives it back, and may be
-// called again.
-//
-// Of all that ffmpeg does for one picture, three quarters is to load its two hundred libraries. Where many are started at
-// once, all of them are ready at the same late moment; a few at a time, the first is ready at once and the last no later.
-// It is loaded when it says a word: the first is about its dial.
-func (f *FFmpeg) load(ctx context.Context) (loaded func(), problem *fault.Error) {
-	select {
-	case f.loading <- struct{}{}:
-		loaded = sync.OnceFunc(func() { <-f.loading })
-		time.AfterFunc(loadLimit, loaded)
-		return loaded, nil
-	case <-ctx.Done():
+// admit takes a slot of the camera and a place to be loaded in: the one that the visit came with, unless it had to wait for
+// the slot, or another source was tried first.
+func (f *FFmpeg) admit(ctx context.Context, v Visit, deadline time.Time) (*ledger.Held, Room, *fault.Error) {
+	room := v.Room
+	waits := time.AfterFunc(roomForSlot, room.Leave)
+	held, err := f.slots.Take(ctx, slot.Request{
+		Camera: v.Camera, Kind: ledger.Process, Deadline: proc.BootTime() + time.Until(deadline) + slack,
+	})
+	inTime := waits.Stop()
+	if err != nil {
+		return nil, Room{}, fault.From(err, fault.Local, "")
 	}
-	return nil, outOfTime(ctx, nil)
+	if room.leave != nil && inTime {
+		return held, room, nil
+	}
+	room, entered := f.enter(ctx)
+	if !entered {
+		return nil, Room{}, withStrike(outOfTime(ctx, nil), held)
+	}
+	return held, room, nil
 }
+
+func (f *FFmpeg) enter(ctx context.Context) (Room, bool) { return f.loading.enter(ctx) }
 
 // withStrike gives a slot back that was never used.
 func withStrike(problem *fault.Error, held *ledger.Held) *fault.Error {

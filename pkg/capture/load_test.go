@@ -77,8 +77,94 @@ func TestAnFFmpegThatSaysNothingKeepsItsPlaceForAWhileOnly(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 10*loadLimit)
 	defer cancel()
 	for range cap(source.loading) + 1 {
-		if _, problem := source.load(ctx); problem != nil {
-			t.Fatal(problem)
+		if _, entered := source.enter(ctx); !entered {
+			t.Fatal("no place became free")
 		}
+	}
+}
+
+// Who was let in before the visit began does not wait once more.
+func TestAVisitThatHasItsRoomNeedsNoOther(t *testing.T) {
+	t.Parallel()
+	w := newWorkbench(t)
+	source := w.source(standInFor(t, "good"))
+	chain, err := NewChain(t.Context(), []Source{source, w.rtsp("ffmpeg", Picturing{})})
+	if err != nil {
+		t.Fatal(err)
+	}
+	room := chain.Room(t.Context())
+	for range cap(source.loading) - 1 { // others have the rest
+		source.loading <- struct{}{}
+	}
+	late, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	if none := chain.Room(late); none.leave != nil {
+		t.Error("there was room for one more")
+	}
+	result := chain.Visit(t.Context(), Visit{Camera: nowhere(), Timeout: time.Minute, Room: room})
+	if result.Err != nil || result.Source != "ffmpeg" {
+		t.Errorf("%+v", result)
+	}
+	if taken := len(source.loading); taken != cap(source.loading)-1 {
+		t.Errorf("%d places are taken after the visit", taken)
+	}
+	room.Leave() // again
+	if taken := len(source.loading); taken != cap(source.loading)-1 {
+		t.Error("a place was given back twice")
+	}
+}
+
+func TestASourceThatStartsNothingHeavyNeedsNoRoom(t *testing.T) {
+	t.Parallel()
+	w := newWorkbench(t)
+	source := w.source(standInFor(t, "good"))
+	chain, err := NewChain(t.Context(), []Source{w.rtsp("ffmpeg", Picturing{}), source})
+	if err != nil {
+		t.Fatal(err)
+	}
+	room := chain.Room(t.Context())
+	room.Leave()
+	Chain{}.Room(t.Context()).Leave()
+	if taken := len(source.loading); taken != 0 {
+		t.Errorf("%d places are taken for a source that may never be tried", taken)
+	}
+}
+
+// A recorder has many channels behind one address. Those that wait for one of its connections must not keep other cameras
+// from theirs.
+func TestAVisitThatWaitsForASlotGivesItsRoomToOthers(t *testing.T) {
+	t.Parallel()
+	w := newWorkbench(t)
+	source := w.source(standInFor(t, "loads"))
+	if err := source.Check(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	chain, err := NewChain(t.Context(), []Source{source})
+	if err != nil {
+		t.Fatal(err)
+	}
+	cam := nowhere()
+	cam.MaxConnections = 1
+	var both sync.WaitGroup
+	for range 2 {
+		both.Go(func() {
+			result := chain.Visit(t.Context(), Visit{Camera: cam, Timeout: time.Minute, Room: chain.Room(t.Context())})
+			if result.Err != nil {
+				t.Error(result.Err)
+			}
+		})
+	}
+	for len(w.leases(t)) == 0 {
+		time.Sleep(time.Millisecond)
+	}
+	for began := time.Now(); len(source.loading) > 0; time.Sleep(10 * time.Millisecond) {
+		if time.Since(began) > 10*roomForSlot {
+			t.Error("the one that waits for the slot keeps its room")
+			break
+		}
+	}
+	both.Wait()
+	if loads, most := mostAtOnce(t, source.program, "load"); loads != 2 || most > 1 {
+		t.Errorf("%d were loaded, %d at once", loads, most)
 	}
 }

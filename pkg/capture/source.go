@@ -33,6 +33,7 @@ type Visit struct {
 	Password string        // "": the camera's own secret is revealed
 	Timeout  time.Duration // of all sources together; 0: the camera's own. The deadline of the context counts too
 	Strict   bool          // decode the whole picture, not only its headers
+	Room     Room          // for the source that is tried first; see Chain.Room
 	Cut      error         // why the deadline of the context comes before the camera's own time-out; nil: it does not
 }
 

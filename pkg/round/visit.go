@@ -67,10 +67,12 @@ func (r *runner) turn(ctx context.Context, stop *brake, i int) Visit {
 			WithHint("is the network up? ip route get %s", cam.Host))
 	}
 	defer done()
+	room := r.chain.Room(ctx)
+	defer room.Leave()
 	if err := r.notNow(ctx, cam); err != nil {
-		return skipped(cam, err) // it passed while another camera was probing the network
+		return skipped(cam, err) // it passed while another camera was probing the network, or this host was busy with others
 	}
-	v := r.visit(ctx, i)
+	v := r.visit(ctx, i, room)
 	if !v.Skipped {
 		stop.saw(v.Error)
 	}
@@ -101,7 +103,7 @@ func (r *runner) timeout(cam camera.Camera) time.Duration {
 }
 
 // visit takes one still within the camera's time-out. It never panics: a panic is this camera's failure, not the round's.
-func (r *runner) visit(ctx context.Context, i int) (v Visit) {
+func (r *runner) visit(ctx context.Context, i int, room capture.Room) (v Visit) {
 	cam := r.cams[i]
 	began := time.Now()
 	r.tell(Event{Phase: Visiting, Camera: cam.ID, Total: len(r.cams)})
@@ -125,7 +127,7 @@ func (r *runner) visit(ctx context.Context, i int) (v Visit) {
 		return failed(cam, err)
 	}
 	r.cams[i] = cam // for the scope of the last look
-	result := r.chain.Visit(ctx, capture.Visit{Camera: cam, Strict: r.plan.Strict, Timeout: r.timeout(cam), Cut: cut})
+	result := r.chain.Visit(ctx, capture.Visit{Camera: cam, Strict: r.plan.Strict, Timeout: r.timeout(cam), Room: room, Cut: cut})
 	return r.keep(cam, result)
 }
 
