@@ -74,6 +74,9 @@ func userInfo(rest string) int {
 	if address(head[at+1:]) {
 		return max(at, 0) // surely the host, so what comes later is path
 	}
+	if last := lastAt(rest); len(last) > len(token) && (goesOn(token) || at < 0 && !portOf(head)) {
+		return len(last) // the password holds a "://"
+	}
 	if last := strings.LastIndexByte(token, '@'); last >= 0 && (at >= 0 || strings.Contains(token[:last], ":")) {
 		return last // a password with a raw slash is worth more than a path with an at-sign
 	}
@@ -88,12 +91,29 @@ func userInfo(rest string) int {
 	return len(token)
 }
 
+// lastAt is what stands before the last at-sign of the word that rest begins with.
+func lastAt(rest string) string {
+	if i := strings.IndexAny(rest, blanksAndQuotes); i >= 0 {
+		rest = rest[:i]
+	}
+	return rest[:max(0, strings.LastIndexByte(rest, '@'))]
+}
+
+// goesOn reports whether the "://" behind token is no other URL's: a list or a query would have a sign before that one's scheme.
+func goesOn(token string) bool {
+	before := strings.TrimRight(token, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789+.-")
+	return before == "" || strings.HasSuffix(before, ":") || strings.HasSuffix(before, "@")
+}
+
+// blanksAndQuotes are the bytes that end a URL in a text.
+const blanksAndQuotes = " \t\r\n\v\f\"<>`"
+
 // endOfToken is where a URL ends: at a blank, a quote that URLs do not hold, another URL, or one of the stops.
 func endOfToken(text, stops string) int {
 	if next := authority.Get().FindStringIndex(text); next != nil {
 		text = text[:next[0]]
 	}
-	if i := strings.IndexAny(text, " \t\r\n\v\f\"<>`"+stops); i >= 0 {
+	if i := strings.IndexAny(text, blanksAndQuotes+stops); i >= 0 {
 		return i
 	}
 	return len(text)
@@ -122,7 +142,7 @@ func wholeURL(arg string) string {
 		return arg
 	}
 	rest := arg[m[1]:]
-	if i := strings.LastIndexByte(rest, '@'); i >= 0 && strings.ContainsAny(rest[:i], " \t\r\n\v\f\"<>`") {
+	if i := strings.LastIndexByte(rest, '@'); i >= 0 && strings.ContainsAny(rest[:i], blanksAndQuotes) {
 		return arg[:m[1]] + Mask + rest[i:]
 	}
 	return arg

@@ -134,6 +134,12 @@ func TestWhatLooksLikeASecretIsHiddenWithoutBeingKnown(t *testing.T) {
 		"cut off: rtsp://admin:S3cre":                                            "cut off: rtsp://***",
 		`{"url":"rtsp:\/\/u:p@h\/x"}`:                                            `{"url":"rtsp:\/\/***@h\/x"}`,
 		"PUT /api/streams?src=rtsp%3A%2F%2Fu%3Ap%2540x%4010.0.0.1%2Fa&name=gate": "PUT /api/streams?src=rtsp%3A%2F%2F***%4010.0.0.1%2Fa&name=gate",
+		"rtsp://u:a://b/c@gate/x":                                                "rtsp://***@gate/x",
+		"rtsp://u:12://b/c@gate/x":                                               "rtsp://***@gate/x",
+		"rtsp://u:a/b://c@gate/x":                                                "rtsp://***@gate/x",
+		"rtsp://u:a@b://c@gate/x and rtsp://c:d@h":                               "rtsp://***@gate/x and rtsp://***@h",
+		"rtsp://a:b@h1,rtsp://c:d@h2/y":                                          "rtsp://***@h1,rtsp://***@h2/y",
+		"rtsp://gate:8554/rtsp://u:p@h/x":                                        "rtsp://gate:8554/rtsp://***@h/x",
 		"http://127.0.0.1:1984/api?src=rtsp://u:p@h/x&y=z":                       "http://127.0.0.1:1984/api?src=rtsp://***@h/x&y=z",
 		"user admin:S3cret@192.168.1.5 failed":                                   "user ***@192.168.1.5 failed",
 		// Assignments.
