@@ -74,8 +74,10 @@ func userInfo(rest string) int {
 	if address(head[at+1:]) {
 		return max(at, 0) // surely the host, so what comes later is path
 	}
-	if last := lastAt(rest); len(last) > len(token) && (goesOn(token) || at < 0 && !portOf(head)) {
-		return len(last) // the password holds a "://"
+	if goesOn(token) || at < 0 && !portOf(head) {
+		if last := lastAt(rest); last > len(token) {
+			return last // the password holds a "://"
+		}
 	}
 	if last := strings.LastIndexByte(token, '@'); last >= 0 && (at >= 0 || strings.Contains(token[:last], ":")) {
 		return last // a password with a raw slash is worth more than a path with an at-sign
@@ -91,12 +93,17 @@ func userInfo(rest string) int {
 	return len(token)
 }
 
-// lastAt is what stands before the last at-sign of the word that rest begins with.
-func lastAt(rest string) string {
+// longestLogin is how many bytes are looked through for the end of a log-in. Without a limit, an argument that is full of "://"
+// would take the square of its length.
+const longestLogin = 1 << 10
+
+// lastAt returns where the last at-sign stands in the word that rest begins with; -1 when it has none.
+func lastAt(rest string) int {
+	rest = rest[:min(len(rest), longestLogin)]
 	if i := strings.IndexAny(rest, blanksAndQuotes); i >= 0 {
 		rest = rest[:i]
 	}
-	return rest[:max(0, strings.LastIndexByte(rest, '@'))]
+	return strings.LastIndexByte(rest, '@')
 }
 
 // goesOn reports whether the "://" behind token is no other URL's: a list or a query would have a sign before that one's scheme.

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/camwarden/camwarden/pkg/redact"
 )
@@ -232,6 +233,26 @@ func TestATextThatCanBeReadInVeryManyWaysIsReadInOne(t *testing.T) {
 	r := redact.New(strings.Repeat(`\`, 12)+"x", strings.Repeat("%25", 12)+"y")
 	r.String(strings.Repeat(`\`, 1000))
 	r.String(strings.Repeat("%25", 1000))
+}
+
+// A local user may give a process any argument, up to 128 KiB long (man 2 execve, MAX_ARG_STRLEN), and doctor shows it.
+func TestTheTimeForATextFullOfURLsGrowsWithItsLength(t *testing.T) {
+	t.Parallel()
+	for _, word := range []string{"://", "u:1://"} {
+		long := strings.Repeat(word, 1<<16/len(word))
+		took := func(text string) time.Duration {
+			best := time.Hour
+			for range 3 {
+				began := time.Now()
+				redact.String(text)
+				best = min(best, time.Since(began))
+			}
+			return best
+		}
+		if short, whole := took(long[:len(long)/8]), took(long); whole > 24*short+100*time.Millisecond {
+			t.Errorf("%q: %s for an eighth of the text and %s for all of it", word, short, whole)
+		}
+	}
 }
 
 func FuzzASecretNeverSurvives(f *testing.F) {
