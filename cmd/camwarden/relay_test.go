@@ -250,13 +250,22 @@ func (s *site) names() []string {
 // register does what another client of go2rtc may do.
 func (s *site) register(name, source string) {
 	s.t.Helper()
-	req, err := http.NewRequest(http.MethodPatch, s.relay.url()+"/api/streams?"+url.Values{"name": {name}, "src": {source}}.Encode(), nil)
-	check(s.t, err)
-	res, err := http.DefaultClient.Do(req)
-	check(s.t, err)
-	res.Body.Close()
-	if res.StatusCode != http.StatusOK {
-		s.t.Fatalf("%s: %s", name, res.Status)
+	for began := time.Now(); ; time.Sleep(20 * time.Millisecond) {
+		req, err := http.NewRequest(http.MethodPatch, s.relay.url()+"/api/streams?"+url.Values{"name": {name}, "src": {source}}.Encode(), nil)
+		check(s.t, err)
+		res, err := http.DefaultClient.Do(req)
+		check(s.t, err)
+		said, err := io.ReadAll(res.Body)
+		check(s.t, err)
+		res.Body.Close()
+		switch {
+		case res.StatusCode == http.StatusOK:
+			return
+		case strings.Contains(string(said), "source not supported") && time.Since(began) < patience:
+			// The real one answers before all its modules are there, RTSP among them.
+		default:
+			s.t.Fatalf("%s: %s: %s", name, res.Status, said)
+		}
 	}
 }
 
