@@ -157,20 +157,17 @@ func (f *FFmpeg) Capture(ctx context.Context, v Visit) (Still, Report) {
 	return Still{}, report
 }
 
-// admit takes a slot of the camera and a place to be loaded in: the one that the visit came with, unless it had to wait for
-// the slot, or another source was tried first.
+// admit takes a slot of the camera and a place to be loaded in: the one that the visit came with, unless another source was
+// tried first, or it was given back meanwhile.
 func (f *FFmpeg) admit(ctx context.Context, v Visit, deadline time.Time) (*ledger.Held, Room, *fault.Error) {
-	room := v.Room
-	waits := time.AfterFunc(roomForSlot, room.Leave)
 	held, err := f.slots.Take(ctx, slot.Request{
 		Camera: v.Camera, Kind: ledger.Process, Deadline: proc.BootTime() + time.Until(deadline) + slack,
 	})
-	inTime := waits.Stop()
 	if err != nil {
 		return nil, Room{}, fault.From(err, fault.Local, "")
 	}
-	if room.leave != nil && inTime {
-		return held, room, nil
+	if v.Room.use() {
+		return held, v.Room, nil
 	}
 	room, entered := f.enter(ctx)
 	if !entered {

@@ -92,25 +92,42 @@ func TestAVisitThatHasItsRoomNeedsNoOther(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	room := chain.Room(t.Context())
+	room, _ := source.enter(t.Context())
+	room.unused = time.AfterFunc(time.Hour, room.leave)
 	for range cap(source.loading) - 1 { // others have the rest
 		source.loading <- struct{}{}
 	}
-	late, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
-	defer cancel()
-	if none := chain.Room(late); none.leave != nil {
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	if none := chain.Room(ended); none.leave != nil {
 		t.Error("there was room for one more")
 	}
-	result := chain.Visit(t.Context(), Visit{Camera: nowhere(), Timeout: time.Minute, Room: room})
+	var next sync.WaitGroup
+	next.Go(func() { source.loading <- struct{}{} }) // and stays, so whoever waits once more gets none
+	result := chain.Visit(t.Context(), Visit{Camera: nowhere(), Timeout: 20 * time.Second, Room: room})
 	if result.Err != nil || result.Source != "ffmpeg" {
 		t.Errorf("%+v", result)
 	}
-	if taken := len(source.loading); taken != cap(source.loading)-1 {
-		t.Errorf("%d places are taken after the visit", taken)
-	}
+	next.Wait()
 	room.Leave() // again
-	if taken := len(source.loading); taken != cap(source.loading)-1 {
+	if taken := len(source.loading); taken != cap(source.loading) {
 		t.Error("a place was given back twice")
+	}
+}
+
+// A camera whose name does not resolve must not keep others from theirs.
+func TestARoomThatIsNotUsedIsGivenToOthers(t *testing.T) {
+	t.Parallel()
+	source := newWorkbench(t).source("ffmpeg")
+	chain := Chain{sources: []Source{source}}
+	room := chain.Room(t.Context())
+	for began := time.Now(); len(source.loading) > 0; time.Sleep(time.Millisecond) {
+		if time.Since(began) > 10*unusedLimit {
+			t.Fatal("it is kept")
+		}
+	}
+	if room.use() {
+		t.Error("what was given back may be used")
 	}
 }
 
@@ -158,7 +175,7 @@ func TestAVisitThatWaitsForASlotGivesItsRoomToOthers(t *testing.T) {
 		time.Sleep(time.Millisecond)
 	}
 	for began := time.Now(); len(source.loading) > 0; time.Sleep(10 * time.Millisecond) {
-		if time.Since(began) > 10*roomForSlot {
+		if time.Since(began) > 10*unusedLimit {
 			t.Error("the one that waits for the slot keeps its room")
 			break
 		}

@@ -9,11 +9,15 @@ import (
 // loadLimit is how long an ffmpeg that says nothing keeps others from being loaded.
 const loadLimit = 2 * time.Second
 
-// roomForSlot is how long a visit that has its room, and waits for one of the camera's connections, keeps it from others.
-const roomForSlot = 100 * time.Millisecond
+// unusedLimit is how long a visit that has its room, and waits for something else first (a name to resolve, one of the
+// camera's connections), keeps it from others.
+const unusedLimit = 100 * time.Millisecond
 
 // Room is one of the places in which programs are loaded. The zero Room is none, and none is needed for most sources.
-type Room struct{ leave func() }
+type Room struct {
+	leave  func()
+	unused *time.Timer // gives it back
+}
 
 // Leave gives the place back. It may be called again, and of the zero Room.
 func (r Room) Leave() {
@@ -21,6 +25,9 @@ func (r Room) Leave() {
 		r.leave()
 	}
 }
+
+// use reports whether the place is still held, and keeps it from being given back as unused.
+func (r Room) use() bool { return r.unused != nil && r.unused.Stop() }
 
 // roomy is a source that starts something heavy for each visit.
 type roomy interface {
@@ -37,7 +44,10 @@ func (c Chain) Room(ctx context.Context) Room {
 	if !ok {
 		return Room{}
 	}
-	room, _ := first.enter(ctx)
+	room, entered := first.enter(ctx)
+	if entered {
+		room.unused = time.AfterFunc(unusedLimit, room.leave)
+	}
 	return room
 }
 
@@ -54,7 +64,7 @@ func (r rooms) enter(ctx context.Context) (Room, bool) {
 	case r <- struct{}{}:
 		leave := sync.OnceFunc(func() { <-r })
 		time.AfterFunc(loadLimit, leave)
-		return Room{leave}, true
+		return Room{leave: leave}, true
 	case <-ctx.Done():
 		return Room{}, false
 	}
