@@ -6,13 +6,19 @@ LINTER_AT := v2.15.0
 FUZZTIME  ?= 30s
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo incident test test-real lint generate bench soak fuzz clean
+.PHONY: help build platforms demo incident test test-real lint generate bench soak fuzz clean
 
 help: ## what there is to make
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
 
 build: ## bin/camwarden and bin/camsim, linked as they are released
 	CGO_ENABLED=0 $(GO) build -trimpath -o bin/ ./cmd/camwarden ./cmd/camsim
+
+platforms: ## camwarden for every platform that is promised, into nothing: does it compile
+	@for arch in amd64 arm64 arm 386; do \
+		echo "linux/$$arch"; \
+		CGO_ENABLED=0 GOOS=linux GOARCH=$$arch GOARM=7 $(GO) build -trimpath -o /dev/null ./cmd/camwarden || exit 1; \
+	done
 
 demo: ## a round over a simulated subnet, pictures in ./demo (installs ffmpeg if it is missing)
 	@packaging/install.sh ffmpeg

@@ -138,9 +138,10 @@ func local(dir string) error {
 	return nil
 }
 
-// remote names a network file system by its magic number (statfs(2)); empty for all others.
-func remote(magic int64) string {
-	switch magic & 0xffffffff {
+// remote names a network file system by its magic number (statfs(2)); empty for all others. The field has 32 bits on arm
+// and 386, where a magic number above 1<<31 is negative.
+func remote[T int32 | int64](magic T) string {
+	switch uint32(magic) {
 	case unix.NFS_SUPER_MAGIC:
 		return "NFS"
 	case unix.SMB_SUPER_MAGIC, unix.SMB2_SUPER_MAGIC, unix.CIFS_SUPER_MAGIC:

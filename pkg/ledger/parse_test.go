@@ -53,5 +53,8 @@ func TestNetworkFileSystemsAreKnownByTheirNumber(t *testing.T) {
 		if got := remote(magic); got != want {
 			t.Errorf("%#x is %q, want %q", magic, got, want)
 		}
+		if got := remote(int32(magic)); got != want {
+			t.Errorf("%#x in 32 bits is %q, want %q", magic, got, want)
+		}
 	}
 }
