@@ -58,21 +58,6 @@ func FuzzAssembly(f *testing.F) {
 	})
 }
 
-// FuzzLogIn answers any challenge with something that is one header line.
-func FuzzLogIn(f *testing.F) {
-	f.Add(`Digest realm="r", nonce="n", qop="auth", opaque="o"`, "user")
-	f.Add(`Basic realm="a\"b", Digest nonce=x, algorithm=MD5-sess`, "us\"er")
-	f.Fuzz(func(t *testing.T, offer, user string) {
-		l := newLogin([]string{offer}, user, "p\r\nq")
-		if l == nil {
-			return
-		}
-		if got := l.authorization("DESCRIBE", "rtsp://h/"); strings.ContainsAny(got, "\r\n") {
-			t.Errorf("%q", got)
-		}
-	})
-}
-
 // FuzzOffer reads any description.
 func FuzzOffer(f *testing.F) {
 	f.Add([]byte("m=video 0 RTP/AVP 96\na=rtpmap:96 H264/90000\na=fmtp:96 sprop-parameter-sets=Z0I=,aM4=\na=control:v"))

@@ -15,6 +15,7 @@ import (
 
 	"github.com/camwarden/camwarden/pkg/camera"
 	"github.com/camwarden/camwarden/pkg/fault"
+	"github.com/camwarden/camwarden/pkg/login"
 )
 
 // maxStray is how many messages that nobody asked for are read while an answer is awaited.
@@ -34,7 +35,7 @@ type talk struct {
 	deafen    func() // ends the watch over ctx, and waits until it has ended
 	ended     bool
 	cseq      int
-	login     *login
+	login     *login.Login
 	url       string // of the stream, in requests
 	base      string // of the presentation: what PLAY and TEARDOWN name
 	server    string // as the camera says it
@@ -178,7 +179,7 @@ func (t *talk) ask(step fault.Step, method base.Method, url string, headers map[
 	case t.target.Username == "" && t.target.Password == "":
 		return nil, t.fault(fault.Auth, "it wants a log-in, and none is given").WithHint("give a user name and a password for this camera")
 	}
-	if t.login = newLogin(answer.Header["WWW-Authenticate"], t.target.Username, t.target.Password); t.login == nil {
+	if t.login = login.New(answer.Header["WWW-Authenticate"], t.target.Username, t.target.Password); t.login == nil {
 		return nil, t.fault(fault.Auth, "it wants a log-in of a kind we do not know").WithHint("switch the camera to digest authentication")
 	}
 	answer, err = t.exchange(method, url, headers)
@@ -246,7 +247,7 @@ func (t *talk) send(method base.Method, url string, headers map[string]string) e
 	var text strings.Builder
 	fmt.Fprintf(&text, "%s %s RTSP/1.0\r\nCSeq: %d\r\nUser-Agent: %s\r\n", method, url, t.cseq, cmp.Or(t.target.Agent, "camwarden"))
 	if t.login != nil {
-		fmt.Fprintf(&text, "Authorization: %s\r\n", t.login.authorization(string(method), url))
+		fmt.Fprintf(&text, "Authorization: %s\r\n", t.login.Authorization(string(method), url))
 	}
 	if t.sessionID != "" {
 		fmt.Fprintf(&text, "Session: %s\r\n", t.sessionID)

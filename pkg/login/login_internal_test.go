@@ -1,4 +1,4 @@
-package rtsp
+package login
 
 import (
 	"strings"
@@ -20,7 +20,7 @@ func TestTheDigestsOfTheRFCs(t *testing.T) {
 			"753927fa0e85d155564e2e272a28d1802ca10daf4496794697cf8db5856cb6c1",
 		},
 	} {
-		l := newLogin([]string{c.challenge}, "Mufasa", c.password)
+		l := New([]string{c.challenge}, "Mufasa", c.password)
 		if l == nil {
 			t.Errorf("%s: not understood", name)
 			continue
@@ -49,7 +49,7 @@ func TestTheStrongestKnownChallengeIsAnswered(t *testing.T) {
 		"nothing at all":            {nil, ""},
 	} {
 		got := ""
-		if l := newLogin(c.offers, "u", "p"); l != nil {
+		if l := New(c.offers, "u", "p"); l != nil {
 			switch {
 			case l.challenge.scheme == "basic":
 				got = "basic"
@@ -67,8 +67,23 @@ func TestTheStrongestKnownChallengeIsAnswered(t *testing.T) {
 
 func TestALogInCannotBreakOutOfItsHeader(t *testing.T) {
 	t.Parallel()
-	l := newLogin([]string{`Digest realm="a\"b", nonce="n", opaque="x"`}, "eve\"\r\nX: y", "p")
-	if got := l.authorization("DESCRIBE", "rtsp://h/"); strings.ContainsAny(got, "\r\n") || !strings.Contains(got, `realm="a\"b"`) {
+	l := New([]string{`Digest realm="a\"b", nonce="n", opaque="x"`}, "eve\"\r\nX: y", "p")
+	if got := l.Authorization("DESCRIBE", "rtsp://h/"); strings.ContainsAny(got, "\r\n") || !strings.Contains(got, `realm="a\"b"`) {
 		t.Errorf("%q", got)
 	}
+}
+
+// FuzzLogIn answers any challenge with something that is one header line.
+func FuzzLogIn(f *testing.F) {
+	f.Add(`Digest realm="r", nonce="n", qop="auth", opaque="o"`, "user")
+	f.Add(`Basic realm="a\"b", Digest nonce=x, algorithm=MD5-sess`, "us\"er")
+	f.Fuzz(func(t *testing.T, offer, user string) {
+		l := New([]string{offer}, user, "p\r\nq")
+		if l == nil {
+			return
+		}
+		if got := l.Authorization("DESCRIBE", "rtsp://h/"); strings.ContainsAny(got, "\r\n") {
+			t.Errorf("%q", got)
+		}
+	})
 }

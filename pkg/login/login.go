@@ -1,4 +1,5 @@
-package rtsp
+// Package login answers the challenges with which cameras ask for a user name and a password, over RTSP and over HTTP alike.
+package login
 
 import (
 	"crypto/md5" //nolint:gosec // RFC 2617 digests are MD5, and most cameras know no other
@@ -12,8 +13,8 @@ import (
 	"strings"
 )
 
-// login answers a challenge (RFC 7616 and RFC 7617, which RTSP takes over from HTTP).
-type login struct {
+// Login answers a challenge (RFC 7616 and RFC 7617, which RTSP takes over from HTTP).
+type Login struct {
 	user, password string
 	challenge      challenge
 	count          int // of requests that used the nonce
@@ -29,8 +30,8 @@ type challenge struct {
 	hasOpaque, offersAuth bool
 }
 
-// newLogin picks the strongest of the offered challenges that we know; nil when there is none.
-func newLogin(offers []string, user, password string) *login {
+// New picks the strongest of the challenges that we know among the values of the header "WWW-Authenticate"; nil when there is none.
+func New(offers []string, user, password string) *Login {
 	var known []challenge
 	for _, offer := range offers {
 		for _, one := range splitChallenges(offer) {
@@ -42,7 +43,7 @@ func newLogin(offers []string, user, password string) *login {
 	if len(known) == 0 {
 		return nil
 	}
-	return &login{user: user, password: password, challenge: slices.MaxFunc(known, func(a, b challenge) int { return a.strength() - b.strength() })}
+	return &Login{user: user, password: password, challenge: slices.MaxFunc(known, func(a, b challenge) int { return a.strength() - b.strength() })}
 }
 
 func (c challenge) strength() int {
@@ -157,8 +158,8 @@ func quote(value string) string {
 	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`, "\r", "", "\n", "").Replace(value) + `"`
 }
 
-// authorization returns the header value for one request.
-func (l *login) authorization(method, uri string) string {
+// Authorization returns the value of the header "Authorization" for one request.
+func (l *Login) Authorization(method, uri string) string {
 	if l.challenge.scheme == "basic" {
 		return "Basic " + base64.StdEncoding.EncodeToString([]byte(l.user+":"+l.password))
 	}
@@ -166,7 +167,7 @@ func (l *login) authorization(method, uri string) string {
 	return l.digest(method, uri, rand.Text(), fmt.Sprintf("%08x", l.count))
 }
 
-func (l *login) digest(method, uri, cnonce, count string) string {
+func (l *Login) digest(method, uri, cnonce, count string) string {
 	c := l.challenge
 	sum := func(parts ...string) string {
 		h := c.hash()
