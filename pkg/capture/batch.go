@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/camwarden/camwarden/pkg/fault"
+	"github.com/camwarden/camwarden/pkg/jpeg"
 	"github.com/camwarden/camwarden/pkg/supervise"
 )
 
@@ -87,7 +88,7 @@ func (d *decoder) batch(frames []*pending) bool {
 		if err != nil {
 			return false
 		}
-		if _, problem := Validate(picture, false); problem != nil {
+		if _, problem := jpeg.Validate(picture, false); problem != nil {
 			return false
 		}
 		f.jpeg = picture

@@ -10,6 +10,7 @@ import (
 
 	"github.com/camwarden/camwarden/pkg/camera"
 	"github.com/camwarden/camwarden/pkg/fault"
+	"github.com/camwarden/camwarden/pkg/jpeg"
 	"github.com/camwarden/camwarden/pkg/ledger"
 	"github.com/camwarden/camwarden/pkg/proc"
 	"github.com/camwarden/camwarden/pkg/redact"
@@ -143,8 +144,8 @@ func (f *FFmpeg) Capture(ctx context.Context, v Visit) (Still, Report) {
 	report := Report{Dialled: ending.PID != 0}
 	e := order.evidence(ending)
 	if report.Err = verdict(ctx, e, ending); report.Err == nil {
-		var picture Picture
-		picture, report.Err = Validate(ending.Stdout, v.Strict)
+		var picture jpeg.Picture
+		picture, report.Err = jpeg.Validate(ending.Stdout, v.Strict)
 		if report.Err == nil {
 			return Still{
 				JPEG: ending.Stdout, CapturedAt: time.Now(), Waited: time.Since(began),

@@ -9,6 +9,7 @@ import (
 
 	"github.com/camwarden/camwarden/pkg/camera"
 	"github.com/camwarden/camwarden/pkg/fault"
+	"github.com/camwarden/camwarden/pkg/jpeg"
 	"github.com/camwarden/camwarden/pkg/ledger"
 	"github.com/camwarden/camwarden/pkg/proc"
 	"github.com/camwarden/camwarden/pkg/redact"
@@ -144,7 +145,7 @@ func limitsFor(left time.Duration) rtsp.Limits {
 func (r *RTSP) picture(ctx context.Context, v Visit, still *Still, waiting *poised) *fault.Error {
 	widest := r.decoder.picturing.Width
 	if still.Codec == string(rtsp.JPEG) {
-		picture, err := Validate(still.JPEG, v.Strict)
+		picture, err := jpeg.Validate(still.JPEG, v.Strict)
 		if err != nil || widest <= 0 || picture.Width <= widest {
 			still.Width, still.Height = picture.Width, picture.Height
 			return err
@@ -161,7 +162,7 @@ func (r *RTSP) picture(ctx context.Context, v Visit, still *Still, waiting *pois
 		return err
 	}
 	still.Decode = time.Since(began)
-	picture, err := Validate(still.JPEG, v.Strict)
+	picture, err := jpeg.Validate(still.JPEG, v.Strict)
 	still.Width, still.Height = picture.Width, picture.Height
 	return err
 }

@@ -3,6 +3,9 @@ package capture
 import (
 	"bytes"
 	"fmt"
+	"image"
+	"image/color"
+	"image/jpeg"
 	"io"
 	"net/url"
 	"os"
@@ -200,4 +203,20 @@ func standIn(behaviour string, args []string) int {
 		time.Sleep(time.Hour)
 	}
 	return 0
+}
+
+// photo is a JPEG with enough detail that its compressed data is long.
+func photo(t testing.TB, width, height int) []byte {
+	t.Helper()
+	img := image.NewRGBA(image.Rect(0, 0, width, height))
+	for y := range height {
+		for x := range width {
+			img.Set(x, y, color.RGBA{uint8(x * y), uint8(x ^ y), uint8(3*x + y), 255})
+		}
+	}
+	var b bytes.Buffer
+	if err := jpeg.Encode(&b, img, nil); err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
 }

@@ -5,26 +5,15 @@ import (
 	"encoding/binary"
 	"errors"
 	"image"
-	"image/jpeg"
+	imagejpeg "image/jpeg"
 	"slices"
 	"time"
 
 	"github.com/camwarden/camwarden/pkg/fault"
+	"github.com/camwarden/camwarden/pkg/jpeg"
 )
 
 var errHugeJPEG = errors.New("JPEG without dimensions")
-
-// Markers of JPEG (ITU-T T.81 table B.1).
-const (
-	markerSOI = 0xd8
-	markerEOI = 0xd9
-	markerDQT = 0xdb
-	markerDHT = 0xc4
-	markerSOF = 0xc0
-	markerSOS = 0xda
-	markerDRI = 0xdd
-	markerAPP = 0xe0
-)
 
 // scans assembles JPEG pictures (RFC 2435). What travels is the scan and a few numbers; the headers are made here.
 type scans struct {
@@ -55,30 +44,17 @@ func newScans(limit int) (*scans, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &scans{limit: limit, huffman: segments(reference, markerDHT), tables: map[uint8][]byte{}}, nil
+	return &scans{limit: limit, huffman: jpeg.Segments(reference, jpeg.DHT), tables: map[uint8][]byte{}}, nil
 }
 
 // reference returns the headers of a small JPEG. RFC 2435 takes its tables, and how Q scales them, from the
 // Independent JPEG Group's library, and so does image/jpeg.
 func reference(quality int) ([]byte, error) {
 	var file bytes.Buffer
-	if err := jpeg.Encode(&file, image.NewYCbCr(image.Rect(0, 0, 8, 8), image.YCbCrSubsampleRatio420), &jpeg.Options{Quality: quality}); err != nil {
+	if err := imagejpeg.Encode(&file, image.NewYCbCr(image.Rect(0, 0, 8, 8), image.YCbCrSubsampleRatio420), &imagejpeg.Options{Quality: quality}); err != nil {
 		return nil, fault.New(fault.Local, fault.Setup, "cannot make the tables of JPEG: %w", err)
 	}
 	return file.Bytes(), nil
-}
-
-// segments returns all segments of file with the marker, up to its scan.
-func segments(file []byte, marker byte) []byte {
-	var found []byte
-	for at := 2; at+4 <= len(file) && file[at] == 0xff && file[at+1] != markerSOS; {
-		end := at + 2 + int(binary.BigEndian.Uint16(file[at+2:]))
-		if file[at+1] == marker {
-			found = append(found, file[at:end]...)
-		}
-		at = end
-	}
-	return found
 }
 
 func (s *scans) troubles() string { return describeTroubles(s.lost, 0) }
@@ -175,7 +151,7 @@ func (s *scans) quantization(quality uint8, rest []byte) (segment, after []byte,
 			return nil, nil, errMalformed
 		}
 		file, err := reference(int(quality))
-		return segments(file, markerDQT), rest, err
+		return jpeg.Segments(file, jpeg.DQT), rest, err
 	}
 	if len(rest) < 4 {
 		return nil, nil, errMalformed
@@ -189,7 +165,7 @@ func (s *scans) quantization(quality uint8, rest []byte) (segment, after []byte,
 		return nil, nil, errMalformed
 	}
 	for id := range size / 64 {
-		segment = append(segment, 0xff, markerDQT, 0, 67, byte(id))
+		segment = append(segment, 0xff, jpeg.DQT, 0, 67, byte(id))
 		segment = append(segment, rest[id*64:(id+1)*64]...)
 	}
 	s.tables[quality] = segment
@@ -198,13 +174,13 @@ func (s *scans) quantization(quality uint8, rest []byte) (segment, after []byte,
 
 // finish completes the file, and gives it away if its scan is whole.
 func (s *scans) finish(at time.Time) *KeyFrame {
-	file, end := s.file, []byte{0xff, markerEOI}
+	file, end := s.file, []byte{0xff, jpeg.EOI}
 	scan := bytes.TrimSuffix(file[s.begin:], end)
 	if len(scan) == len(file)-s.begin {
 		file = append(file, end...)
 	}
-	config, err := jpeg.DecodeConfig(bytes.NewReader(file))
-	if err != nil || !soundScan(scan) {
+	config, err := imagejpeg.DecodeConfig(bytes.NewReader(file))
+	if err != nil || !jpeg.SoundScan(scan) {
 		s.drop()
 		return nil
 	}
@@ -223,16 +199,16 @@ func (s *scans) header(file []byte) []byte {
 		sampling = 0x22
 	}
 	chroma := byte(min(1, len(segmentTables(s.quant))-1)) // the second table, where there is one
-	file = append(file, 0xff, markerSOI)
-	file = append(file, 0xff, markerAPP, 0, 16, 'J', 'F', 'I', 'F', 0, 1, 1, 0, 0, 1, 0, 1, 0, 0)
+	file = append(file, 0xff, jpeg.SOI)
+	file = append(file, 0xff, jpeg.APP0, 0, 16, 'J', 'F', 'I', 'F', 0, 1, 1, 0, 0, 1, 0, 1, 0, 0)
 	file = append(file, s.quant...)
 	if head.restart != 0 {
-		file = append(file, 0xff, markerDRI, 0, 4, byte(head.restart>>8), byte(head.restart))
+		file = append(file, 0xff, jpeg.DRI, 0, 4, byte(head.restart>>8), byte(head.restart))
 	}
-	file = append(file, 0xff, markerSOF, 0, 17, 8, byte(head.height>>8), byte(head.height), byte(head.width>>8), byte(head.width), 3,
+	file = append(file, 0xff, jpeg.SOF0, 0, 17, 8, byte(head.height>>8), byte(head.height), byte(head.width>>8), byte(head.width), 3,
 		1, sampling, 0, 2, 0x11, chroma, 3, 0x11, chroma)
 	file = append(file, s.huffman...)
-	return append(file, 0xff, markerSOS, 0, 12, 3, 1, 0, 2, 0x11, 3, 0x11, 0, 63, 0)
+	return append(file, 0xff, jpeg.SOS, 0, 12, 3, 1, 0, 2, 0x11, 3, 0x11, 0, 63, 0)
 }
 
 // segmentTables returns the ids of the 8-bit tables in DQT segments.
@@ -246,21 +222,4 @@ func segmentTables(dqt []byte) []byte {
 		at = end
 	}
 	return ids
-}
-
-// soundScan reports whether there is a scan, with no marker in it but restarts.
-func soundScan(scan []byte) bool {
-	for at := 0; ; {
-		i := bytes.IndexByte(scan[at:], 0xff)
-		if i < 0 {
-			return len(scan) > 0
-		}
-		at += i + 1
-		if at == len(scan) {
-			return false
-		}
-		if next := scan[at]; next != 0 && next != 0xff && (next < 0xd0 || next > 0xd7) {
-			return false
-		}
-	}
 }

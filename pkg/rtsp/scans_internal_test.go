@@ -4,12 +4,14 @@ import (
 	"bytes"
 	"image"
 	"image/color"
-	"image/jpeg"
+	imagejpeg "image/jpeg"
 	"testing"
 	"time"
 
 	"github.com/bluenviron/gortsplib/v5/pkg/format/rtpmjpeg"
 	"github.com/pion/rtp"
+
+	"github.com/camwarden/camwarden/pkg/jpeg"
 )
 
 // photo returns a JPEG with a gradient, its scan, and its two quantization tables.
@@ -22,14 +24,14 @@ func photo(t *testing.T, quality int) (file, scan, tables []byte) {
 		}
 	}
 	var out bytes.Buffer
-	if err := jpeg.Encode(&out, picture, &jpeg.Options{Quality: quality}); err != nil {
+	if err := imagejpeg.Encode(&out, picture, &imagejpeg.Options{Quality: quality}); err != nil {
 		t.Fatal(err)
 	}
 	file = out.Bytes()
-	at := bytes.Index(file, []byte{0xff, markerSOS})
+	at := bytes.Index(file, []byte{0xff, jpeg.SOS})
 	scan = file[at+14 : len(file)-2]
 	// Go's encoder writes both tables into one segment: twice an id and 64 values.
-	for body := segments(file, markerDQT)[4:]; len(body) >= 65; body = body[65:] {
+	for body := jpeg.Segments(file, jpeg.DQT)[4:]; len(body) >= 65; body = body[65:] {
 		tables = append(tables, body[1:65]...)
 	}
 	return file, scan, tables
@@ -66,11 +68,11 @@ func pushAll(t *testing.T, packets []*packet) *KeyFrame {
 
 func samePicture(t *testing.T, got, want []byte) {
 	t.Helper()
-	a, err := jpeg.Decode(bytes.NewReader(got))
+	a, err := imagejpeg.Decode(bytes.NewReader(got))
 	if err != nil {
 		t.Fatal(err)
 	}
-	b, err := jpeg.Decode(bytes.NewReader(want))
+	b, err := imagejpeg.Decode(bytes.NewReader(want))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -165,7 +167,7 @@ func TestRestartMarkersAreAnnounced(t *testing.T) {
 	_, scan, _ := photo(t, 70)
 	only := &packet{marker: true, payload: append([]byte{0, 0, 0, 0, 65, 70, 8, 6, 0, 9, 0xff, 0xff}, scan...)}
 	frame := pushAll(t, []*packet{only})
-	if frame == nil || !bytes.Contains(frame.Bytes, []byte{0xff, markerDRI, 0, 4, 0, 9}) {
+	if frame == nil || !bytes.Contains(frame.Bytes, []byte{0xff, jpeg.DRI, 0, 4, 0, 9}) {
 		t.Error("no restart interval in the file")
 	}
 }

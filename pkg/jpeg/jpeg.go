@@ -1,4 +1,5 @@
-package capture
+// Package jpeg knows what one whole JPEG is, and goes through its segments without decoding it.
+package jpeg
 
 import (
 	"bytes"
@@ -37,14 +38,19 @@ func Validate(b []byte, strict bool) (Picture, *fault.Error) {
 	return picture, nil
 }
 
-// Markers of ITU-T T.81, table B.1.
+// Markers of ITU-T T.81, table B.1; the second byte, behind 0xff.
 const (
-	markerSOI  = 0xd8
-	markerEOI  = 0xd9
-	markerSOS  = 0xda
-	markerTEM  = 0x01
-	markerRST0 = 0xd0
-	markerRST7 = 0xd7
+	TEM  = 0x01
+	SOF0 = 0xc0
+	DHT  = 0xc4
+	RST0 = 0xd0
+	RST7 = 0xd7
+	SOI  = 0xd8
+	EOI  = 0xd9
+	SOS  = 0xda
+	DQT  = 0xdb
+	DRI  = 0xdd
+	APP0 = 0xe0
 )
 
 func isSOF(marker byte) bool {
@@ -58,7 +64,7 @@ func walk(b []byte) (Picture, error) {
 	switch {
 	case len(b) == 0:
 		return picture, errors.New("it is empty")
-	case len(b) < 4 || b[0] != 0xff || b[1] != markerSOI:
+	case len(b) < 4 || b[0] != 0xff || b[1] != SOI:
 		return picture, errors.New("it does not begin with FF D8")
 	}
 	scanned := false
@@ -69,7 +75,7 @@ func walk(b []byte) (Picture, error) {
 		}
 		at = after
 		switch {
-		case marker == markerEOI:
+		case marker == EOI:
 			switch {
 			case !scanned:
 				return picture, errors.New("it ends before any picture data")
@@ -77,9 +83,9 @@ func walk(b []byte) (Picture, error) {
 				return picture, fmt.Errorf("%d bytes follow its end", len(b)-at)
 			}
 			return picture, nil
-		case marker == markerSOI:
+		case marker == SOI:
 			return picture, errors.New("a second picture begins inside it")
-		case marker >= markerRST0 && marker <= markerRST7 || marker == markerTEM:
+		case marker >= RST0 && marker <= RST7 || marker == TEM:
 			return picture, fmt.Errorf("marker FF %02X stands outside the picture data", marker)
 		}
 		body, after, err := segment(b, at)
@@ -95,7 +101,7 @@ func walk(b []byte) (Picture, error) {
 				return picture, err
 			}
 		}
-		if marker == markerSOS {
+		if marker == SOS {
 			if picture == (Picture{}) {
 				return picture, errors.New("picture data before the frame header")
 			}
@@ -161,12 +167,42 @@ func endOfScan(b []byte, at int) int {
 		}
 		at += found
 		switch m := b[at+1]; {
-		case m == 0 || m >= markerRST0 && m <= markerRST7:
+		case m == 0 || m >= RST0 && m <= RST7:
 			at += 2
 		case m == 0xff:
 			at++
 		default:
 			return at
+		}
+	}
+}
+
+// Segments returns all segments of file with the marker, up to its scan.
+func Segments(file []byte, marker byte) []byte {
+	var found []byte
+	for at := 2; at+4 <= len(file) && file[at] == 0xff && file[at+1] != SOS; {
+		end := at + 2 + int(binary.BigEndian.Uint16(file[at+2:]))
+		if file[at+1] == marker {
+			found = append(found, file[at:end]...)
+		}
+		at = end
+	}
+	return found
+}
+
+// SoundScan reports whether there is a scan, with no marker in it but restarts.
+func SoundScan(scan []byte) bool {
+	for at := 0; ; {
+		i := bytes.IndexByte(scan[at:], 0xff)
+		if i < 0 {
+			return len(scan) > 0
+		}
+		at += i + 1
+		if at == len(scan) {
+			return false
+		}
+		if next := scan[at]; next != 0 && next != 0xff && (next < 0xd0 || next > 0xd7) {
+			return false
 		}
 	}
 }
