@@ -6,7 +6,7 @@ LINTER_AT := v2.15.0
 FUZZTIME  ?= 30s
 
 .DEFAULT_GOAL := help
-.PHONY: help build platforms demo incident test test-real lint generate bench soak fuzz clean
+.PHONY: help build platforms demo incident test test-long test-needs test-real lint generate bench soak fuzz clean
 
 help: ## what there is to make
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
@@ -31,10 +31,15 @@ incident: ## a leak of 25 ffmpegs at simulated cameras, seen by doctor and ended
 	@CGO_ENABLED=0 $(GO) build -trimpath -o bin/ ./cmd/camwarden/testdata/camserver
 	@packaging/incident.sh
 
-test: ## everything, with the race detector (installs what the tests need)
+test: test-needs ## the tests, with the race detector, and the slowest twenty of them (installs what they need)
+	@packaging/test.sh
+
+test-long: test-needs ## the same with the long cases: more cameras, more rounds, long waits
+	@CAMWARDEN_LONG=1 packaging/test.sh
+
+test-needs:
 	@packaging/install.sh ffmpeg gcc libc6-dev python3-gi gir1.2-gst-rtsp-server-1.0 \
 		gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly
-	@packaging/test.sh
 
 test-real: ## the tests that have a go2rtc, with a real one too: make test-real GO2RTC=/path/to/go2rtc
 	@test -x "$(GO2RTC)" || { echo "say where it is: make test-real GO2RTC=/path/to/go2rtc" >&2; exit 2; }

@@ -33,6 +33,10 @@ func rows() [][]string {
 // outside stands beside the rows: an independent witness must not share code with what it testifies about.
 func outside() []string { return []string{"pkg/camsim", "cmd/camsim"} }
 
+// forTests are the packages that only tests import. They are as free as tests are, and import nothing of ours: then the tests
+// of every package can import them.
+func forTests() []string { return []string{"pkg/testkit"} }
+
 // restricted says who alone may import what, and why. Tests are free, except where they say so.
 func restricted() []restriction {
 	return []restriction{
@@ -76,7 +80,7 @@ func TestImportsGoDownwardOnly(t *testing.T) {
 	for _, f := range sources(t) {
 		own, known := rowOf(f.pkg)
 		if !known {
-			if !slices.Contains(outside(), f.pkg) && f.pkg != "" {
+			if !slices.Contains(slices.Concat(outside(), forTests()), f.pkg) && f.pkg != "" {
 				t.Errorf("%s: package %s stands in no row of the house: give it a place in the table above and in docs/how-it-flows.md", f.path, f.pkg)
 			}
 			continue
@@ -112,10 +116,26 @@ func TestTheSimulatedWorldIsAnIndependentWitness(t *testing.T) {
 	}
 }
 
+func TestArchitecture_testHelpersAreForTests(t *testing.T) {
+	t.Parallel()
+	for _, f := range sources(t) {
+		for _, path := range f.imports {
+			to, ours := strings.CutPrefix(path, module)
+			switch {
+			case f.test || !ours:
+			case slices.Contains(forTests(), to) && f.pkg != to:
+				t.Errorf("%s imports %s: only tests may", f.path, to)
+			case slices.Contains(forTests(), f.pkg):
+				t.Errorf("%s imports %s: then the tests of %s, and of all that it imports, cannot use it", f.path, to, to)
+			}
+		}
+	}
+}
+
 func TestSomeImportsBelongToOnePackage(t *testing.T) {
 	t.Parallel()
 	for _, f := range sources(t) {
-		if f.test {
+		if f.test || slices.Contains(forTests(), f.pkg) {
 			continue
 		}
 		for _, r := range restricted() {

@@ -2,6 +2,7 @@
 # Vet, then every test with the race detector, then the question whether anything of this run is still alive.
 # Two at a time in each package (cmd/camwarden: three), and two packages at a time: more, and pictures come too late on two
 # processors.
+# The slowest twenty are named at the end. With CAMWARDEN_LONG=1 the long cases run too: docs/testing.md says which those are.
 # Every process that a test starts inherits CAMWARDEN_TEST_RUN; the value is this run's own.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -25,4 +26,20 @@ printf '%s tests passed, %s failed, %s skipped, in %d s\n' \
 	"$(grep -cE '^ *--- SKIP' "$log" || true)" "$SECONDS"
 
 packaging/survivors.sh "$run" || status=1
+
+echo "the slowest twenty, in seconds of their own (a wait for a turn is not counted):"
+awk '
+	# Under go test -v the tests of a package stand before the line of the package.
+	/^ *--- (PASS|FAIL): / {
+		tests++
+		name[tests] = $3
+		took[tests] = substr($4, 2, length($4) - 3)
+	}
+	/^(ok|FAIL)[ \t]+[^ \t]+\// {
+		for (i = 1; i <= tests; i++) {
+			printf "%8.2f  %s %s\n", took[i], $2, name[i]
+		}
+		tests = 0
+	}
+' "$log" | sort -rn | head -n 20 || true
 exit "$status"

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/camwarden/camwarden/pkg/testkit"
 )
 
 // held is what testdata/manyrounds says about itself. Sizes are in bytes.
@@ -20,9 +22,7 @@ type held struct {
 // TestSoakTwoHundredRoundsHoldNoMoreThanTwenty looks at one process after 20 and after 200 rounds of eight cameras, of which two
 // fail and one hangs.
 func TestSoakTwoHundredRoundsHoldNoMoreThanTwenty(t *testing.T) {
-	if os.Getenv("CAMWARDEN_SOAK") == "" {
-		t.Skip("make soak")
-	}
+	testkit.Soak(t, "takes minutes")
 	t.Parallel()
 	for _, source := range []string{"ffmpeg", "rtsp"} {
 		t.Run(source, func(t *testing.T) {

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/camwarden/camwarden/pkg/camsim"
+	"github.com/camwarden/camwarden/pkg/testkit"
 )
 
 // login is the user name of every camera of these tests.
@@ -221,9 +222,7 @@ func TestNoPasswordIsToBeSeenAnywhere(t *testing.T) {
 }
 
 func TestSoakNoPasswordIsToBeSeenAnywhere(t *testing.T) {
-	if os.Getenv("CAMWARDEN_SOAK") == "" {
-		t.Skip("takes minutes: CAMWARDEN_SOAK=1")
-	}
+	testkit.Soak(t, "takes minutes")
 	t.Parallel()
 	for _, source := range []string{"ffmpeg", "rtsp"} {
 		for _, uid := range users() {

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/camwarden/camwarden/pkg/camsim"
+	"github.com/camwarden/camwarden/pkg/testkit"
 )
 
 // hanging is a subnet at which a round hangs in every way: at connect, in the conversation, in the stream; one camera that
@@ -48,9 +49,7 @@ func TestKilledRoundsLeaveNothingAlive(t *testing.T) {
 }
 
 func TestSoakKilledRoundsLeaveNothingAlive(t *testing.T) {
-	if os.Getenv("CAMWARDEN_SOAK") == "" {
-		t.Skip("takes minutes: CAMWARDEN_SOAK=1")
-	}
+	testkit.Soak(t, "takes minutes")
 	t.Parallel()
 	for _, uid := range users() {
 		t.Run(fmt.Sprint("uid ", uid), func(t *testing.T) {
@@ -304,10 +303,8 @@ func TestAfterARoundNoProcessCarriesItsMark(t *testing.T) {
 
 // A stopped round is neither dead nor alive: its locks and leases hold, until they count no more.
 func TestARoundStoppedForLongIsTakenOver(t *testing.T) {
+	testkit.Long(t, "waits 95 s")
 	t.Parallel()
-	if testing.Short() {
-		t.Skip("takes 95 s")
-	}
 	s := newSite(t, []camsim.Config{{Temper: camsim.RTCPOnly}, {Temper: camsim.RTCPOnly, Name: "drip"}, {Temper: camsim.Healthy}})
 	wedged := s.start(s.round("office", "-j", "2", "--timeout", "8s", "--deadline", "9s")...)
 	s.busy(2)

@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 	"math/rand/v2"
-	"os"
 	"slices"
 	"strings"
 	"syscall"
@@ -12,6 +11,7 @@ import (
 
 	"github.com/camwarden/camwarden/pkg/camsim"
 	"github.com/camwarden/camwarden/pkg/proc"
+	"github.com/camwarden/camwarden/pkg/testkit"
 )
 
 // strayName is a stream with our prefix that another host may have made.
@@ -32,7 +32,7 @@ func killRelayed(t *testing.T, phase string, genuine bool) {
 	s.register(strayName, s.subnet.Cameras[0].URL()+"#backchannel=0#%")
 	before := s.file()
 	attempts, killed := 3, 0
-	if phase == "destruct" || os.Getenv("CAMWARDEN_SOAK") != "" {
+	if phase == "destruct" || testkit.IsSoak() {
 		attempts = 6 // it is over soon, and may be over before we come
 	}
 	for attempt := range attempts {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/camwarden/camwarden/pkg/camsim"
 	"github.com/camwarden/camwarden/pkg/proc"
+	"github.com/camwarden/camwarden/pkg/testkit"
 )
 
 // TestManyRelayedRoundsLeaveGo2rtcAsItWas is the short form of the soak below.
@@ -18,9 +19,7 @@ func TestManyRelayedRoundsLeaveGo2rtcAsItWas(t *testing.T) {
 }
 
 func TestSoakManyRelayedRoundsLeaveGo2rtcAsItWas(t *testing.T) {
-	if os.Getenv("CAMWARDEN_SOAK") == "" {
-		t.Skip("takes many minutes: CAMWARDEN_SOAK=1")
-	}
+	testkit.Soak(t, "takes many minutes")
 	t.Parallel()
 	kinds(t, func(t *testing.T, genuine bool) { manyRelayed(t, genuine, 200) })
 }
@@ -90,9 +89,7 @@ func TestBetweenRelayedRoundsNobodyIsConnected(t *testing.T) {
 }
 
 func TestSoakBetweenRelayedRoundsNobodyIsConnected(t *testing.T) {
-	if os.Getenv("CAMWARDEN_SOAK") == "" {
-		t.Skip("takes minutes: CAMWARDEN_SOAK=1")
-	}
+	testkit.Soak(t, "takes minutes")
 	t.Parallel()
 	kinds(t, func(t *testing.T, genuine bool) { coolRelayed(t, genuine, time.Minute, time.Second) })
 }
@@ -135,9 +132,7 @@ func coolRelayed(t *testing.T, genuine bool, cooldown, every time.Duration) {
 // TestSoakASecondClientPollsTheList keeps go2rtc's own web page open, as it were, through rounds: it asks for the list each
 // second, and no lock keeps its calls from meeting ours. It fails only if camwarden does not say so when go2rtc dies of it.
 func TestSoakASecondClientPollsTheList(t *testing.T) {
-	if os.Getenv("CAMWARDEN_SOAK") == "" {
-		t.Skip("takes many minutes: CAMWARDEN_SOAK=1")
-	}
+	testkit.Soak(t, "takes many minutes")
 	t.Parallel()
 	if os.Getenv("GO2RTC") == "" {
 		t.Skip("GO2RTC names no go2rtc, and the simulated one is made to die of it")

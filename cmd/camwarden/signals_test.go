@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/camwarden/camwarden/pkg/camsim"
+	"github.com/camwarden/camwarden/pkg/testkit"
 )
 
 func TestASignalEndsTheVisitsAndNotTheReport(t *testing.T) {
@@ -72,9 +73,7 @@ func TestSignalsAtRandomMomentsLeaveNothing(t *testing.T) {
 }
 
 func TestSoakSignalsAtRandomMomentsLeaveNothing(t *testing.T) {
-	if os.Getenv("CAMWARDEN_SOAK") == "" {
-		t.Skip("takes minutes: CAMWARDEN_SOAK=1")
-	}
+	testkit.Soak(t, "takes minutes")
 	t.Parallel()
 	signalRounds(t, 60)
 }
