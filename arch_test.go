@@ -24,7 +24,8 @@ func rows() [][]string {
 		{"pkg/supervise", "pkg/slot", "pkg/observe", "pkg/config"},
 		{"pkg/streams"},
 		{"pkg/ledger", "pkg/rtsp", "pkg/go2rtc", "pkg/cmdline"},
-		{"pkg/camera", "pkg/proc", "pkg/login", "pkg/jpeg"},
+		{"pkg/camera", "pkg/proc", "pkg/login", "pkg/depacketize"},
+		{"pkg/jpeg"},
 		{"pkg/fault", "pkg/redact"},
 		{"pkg/lazyre"},
 	}

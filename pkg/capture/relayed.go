@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/camwarden/camwarden/pkg/camera"
+	"github.com/camwarden/camwarden/pkg/depacketize"
 	"github.com/camwarden/camwarden/pkg/fault"
 	"github.com/camwarden/camwarden/pkg/go2rtc"
 	"github.com/camwarden/camwarden/pkg/ledger"
@@ -248,7 +249,7 @@ func (r *relayedVisit) takeOnce(ctx context.Context, name, codec string) (Still,
 	if err != nil {
 		return Still{}, r.late(ctx, name, err)
 	}
-	still := Still{JPEG: picture.JPEG, CapturedAt: picture.At, Waited: picture.At.Sub(began), Codec: string(rtsp.JPEG)}
+	still := Still{JPEG: picture.JPEG, CapturedAt: picture.At, Waited: picture.At.Sub(began), Codec: string(depacketize.JPEG)}
 	problem := r.own.picture(ctx, r.v, &still, nil)
 	still.Codec = codec
 	if problem != nil {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/camwarden/camwarden/pkg/camera"
+	"github.com/camwarden/camwarden/pkg/depacketize"
 	"github.com/camwarden/camwarden/pkg/fault"
 	"github.com/camwarden/camwarden/pkg/jpeg"
 	"github.com/camwarden/camwarden/pkg/ledger"
@@ -75,8 +76,8 @@ func (r *RTSP) Capture(ctx context.Context, v Visit) (Still, Report) {
 	defer r.decoder.leave()
 	began := time.Now()
 	var waiting *poised
-	frame, report := r.fetch(ctx, v, held, time.Until(deadline), func(step fault.Step, codec rtsp.Codec) {
-		if step == fault.Play && codec != rtsp.JPEG {
+	frame, report := r.fetch(ctx, v, held, time.Until(deadline), func(step fault.Step, codec depacketize.Codec) {
+		if step == fault.Play && codec != depacketize.JPEG {
 			waiting = r.decoder.poise(ctx, v.Camera.ID, spelling(codec))
 		}
 	})
@@ -93,8 +94,8 @@ func (r *RTSP) Capture(ctx context.Context, v Visit) (Still, Report) {
 
 // fetch holds the slot exactly as long as the camera may count a connection of ours.
 func (r *RTSP) fetch(
-	ctx context.Context, v Visit, held *ledger.Held, left time.Duration, observe func(fault.Step, rtsp.Codec),
-) (frame rtsp.KeyFrame, report Report) {
+	ctx context.Context, v Visit, held *ledger.Held, left time.Duration, observe func(fault.Step, depacketize.Codec),
+) (frame depacketize.KeyFrame, report Report) {
 	if held.Expired() { // we were stopped for long: others may have the slot by now
 		late := fault.New(fault.Deadline, fault.Connect, "too late to dial").WithHint("was this host asleep, or camwarden stopped?")
 		return frame, Report{Err: withStrike(late, held)}
@@ -112,7 +113,7 @@ func (r *RTSP) fetch(
 	}
 	_, missing := r.decoder.find()
 	if missing != nil {
-		target.Codecs = []rtsp.Codec{rtsp.JPEG}
+		target.Codecs = []depacketize.Codec{depacketize.JPEG}
 	}
 	limits := limitsFor(left)
 	var err error
@@ -144,7 +145,7 @@ func limitsFor(left time.Duration) rtsp.Limits {
 // be waiting for it.
 func (r *RTSP) picture(ctx context.Context, v Visit, still *Still, waiting *poised) *fault.Error {
 	widest := r.decoder.picturing.Width
-	if still.Codec == string(rtsp.JPEG) {
+	if still.Codec == string(depacketize.JPEG) {
 		picture, err := jpeg.Validate(still.JPEG, v.Strict)
 		if err != nil || widest <= 0 || picture.Width <= widest {
 			still.Width, still.Height = picture.Width, picture.Height
@@ -168,8 +169,8 @@ func (r *RTSP) picture(ctx context.Context, v Visit, still *Still, waiting *pois
 }
 
 // spelling is ffmpeg's name of a codec, which documents use.
-func spelling(codec rtsp.Codec) string {
-	if codec == rtsp.H265 {
+func spelling(codec depacketize.Codec) string {
+	if codec == depacketize.H265 {
 		return "hevc"
 	}
 	return string(codec)

@@ -9,12 +9,12 @@ import (
 	"path/filepath"
 	"testing"
 
-	"github.com/camwarden/camwarden/pkg/rtsp"
+	"github.com/camwarden/camwarden/pkg/depacketize"
 )
 
 // clip is a short film with a moving picture, coded by ffmpeg.
 type clip struct {
-	codec         rtsp.Codec
+	codec         depacketize.Codec
 	width, height int
 	units         [][][]byte // access units, each a list of NAL units; for JPEG one file each
 	frames        [][]byte   // what ffmpeg decodes of it, in the order of display, as RGB
@@ -23,7 +23,7 @@ type clip struct {
 
 // recipe is how a clip is made.
 type recipe struct {
-	codec         rtsp.Codec
+	codec         depacketize.Codec
 	width, height int
 	full          bool
 	options       string // of the encoder
@@ -48,13 +48,13 @@ func film(t testing.TB, r recipe) *clip {
 	}
 	args := []string{"-f", "lavfi", "-i", size, "-frames:v", fmt.Sprint(clipFrames), "-vf", "scale=out_range=" + colour}
 	switch r.codec {
-	case rtsp.H264:
+	case depacketize.H264:
 		args = append(args, "-c:v", "libx264", "-pix_fmt", layout, "-color_range", colour, "-x264-params",
 			fmt.Sprintf("keyint=%d:min-keyint=%d:scenecut=0:%s", clipGOP, clipGOP, r.options), "-f", "h264")
-	case rtsp.H265:
+	case depacketize.H265:
 		args = append(args, "-c:v", "libx265", "-pix_fmt", layout, "-color_range", colour, "-x265-params",
 			fmt.Sprintf("log-level=error:pools=1:frame-threads=1:repeat-headers=1:keyint=%d:min-keyint=%d:scenecut=0:%s", clipGOP, clipGOP, r.options), "-f", "hevc")
-	case rtsp.JPEG:
+	case depacketize.JPEG:
 		args = append(args, "-c:v", "mjpeg", "-huffman", "default", "-pix_fmt", "yuvj420p", "-q:v", "4", "-f", "mjpeg")
 	}
 	ffmpeg(t, nil, append(args, file)...)
@@ -67,7 +67,7 @@ func film(t testing.TB, r recipe) *clip {
 	if len(c.frames) != clipFrames {
 		t.Fatalf("ffmpeg decoded %d frames of its own clip, want %d", len(c.frames), clipFrames)
 	}
-	if r.codec == rtsp.JPEG {
+	if r.codec == depacketize.JPEG {
 		for _, file := range bytes.SplitAfter(raw, []byte{0xff, 0xd9}) {
 			if len(file) > 2 {
 				c.units = append(c.units, [][]byte{file})
@@ -96,9 +96,9 @@ func ffmpeg(t testing.TB, stdin []byte, args ...string) []byte {
 }
 
 // pictures decodes a byte stream to RGB frames.
-func pictures(t testing.TB, codec rtsp.Codec, raw []byte, width, height int) [][]byte {
+func pictures(t testing.TB, codec depacketize.Codec, raw []byte, width, height int) [][]byte {
 	t.Helper()
-	demuxer := map[rtsp.Codec]string{rtsp.H264: "h264", rtsp.H265: "hevc", rtsp.JPEG: "mjpeg"}[codec]
+	demuxer := map[depacketize.Codec]string{depacketize.H264: "h264", depacketize.H265: "hevc", depacketize.JPEG: "mjpeg"}[codec]
 	file := filepath.Join(t.TempDir(), "rgb") // a buffer that grows is slow with the race detector
 	ffmpeg(t, raw, "-f", demuxer, "-i", "pipe:0", "-f", "rawvideo", "-vsync", "0", "-sws_flags", "accurate_rnd", "-pix_fmt", "rgb24", file)
 	rgb, err := os.ReadFile(file)
@@ -143,8 +143,8 @@ func nalUnits(raw []byte) [][]byte {
 }
 
 // slice reports whether the NAL unit is a slice, and whether it is the first of its picture.
-func slice(codec rtsp.Codec, nal []byte) (is, first bool) {
-	if codec == rtsp.H264 {
+func slice(codec depacketize.Codec, nal []byte) (is, first bool) {
+	if codec == depacketize.H264 {
 		kind := nal[0] & 0x1f
 		return kind >= 1 && kind <= 5, nal[1]&0x80 != 0
 	}
@@ -152,7 +152,7 @@ func slice(codec rtsp.Codec, nal []byte) (is, first bool) {
 }
 
 // accessUnits puts NAL units together that belong to one picture.
-func accessUnits(codec rtsp.Codec, raw []byte) [][][]byte {
+func accessUnits(codec depacketize.Codec, raw []byte) [][][]byte {
 	var units [][][]byte
 	sliced := true
 	for _, nal := range nalUnits(raw) {
@@ -168,8 +168,8 @@ func accessUnits(codec rtsp.Codec, raw []byte) [][][]byte {
 }
 
 // isSet reports whether the NAL unit is a parameter set.
-func isSet(codec rtsp.Codec, nal []byte) bool {
-	if codec == rtsp.H264 {
+func isSet(codec depacketize.Codec, nal []byte) bool {
+	if codec == depacketize.H264 {
 		return nal[0]&0x1f == 7 || nal[0]&0x1f == 8
 	}
 	kind := nal[0] >> 1

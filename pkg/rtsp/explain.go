@@ -13,6 +13,7 @@ import (
 
 	"github.com/bluenviron/gortsplib/v5/pkg/base"
 
+	"github.com/camwarden/camwarden/pkg/depacketize"
 	"github.com/camwarden/camwarden/pkg/fault"
 	"github.com/camwarden/camwarden/pkg/redact"
 )
@@ -75,7 +76,7 @@ func (t *talk) timeout() error {
 	case fault.Media:
 		return t.fault(fault.Timeout, "it plays, but no video came in time").WithHint("is the camera overloaded, or UDP blocked?")
 	case fault.KeyFrame:
-		return t.fault(fault.Timeout, "video came, but no clean key frame in time%s", t.receiver.troubles()).
+		return t.fault(fault.Timeout, "video came, but no clean key frame in time%s", t.receiver.Troubles()).
 			WithHint("allow more time, or let the camera send key frames more often")
 	}
 	return t.fault(fault.Timeout, "no answer in time")
@@ -86,13 +87,13 @@ func (t *talk) unexpected(err error) error {
 	switch {
 	case errors.Is(err, errNotRTSP):
 		return t.fault(fault.Protocol, "what it sends is not RTSP").WithHint("is this the camera's RTSP port?")
-	case errors.Is(err, errTooBig):
+	case errors.Is(err, depacketize.ErrTooBig):
 		return t.fault(fault.Protocol, "its key frame is larger than %d bytes", t.limits.Picture)
-	case errors.Is(err, errNotVideo):
+	case errors.Is(err, depacketize.ErrNotVideo):
 		return t.fault(fault.Protocol, "what it sends is not the video it announced")
 	case errors.Is(err, errBye):
 		return t.fault(fault.Closed, "it ended the stream")
-	case errors.Is(err, errHugeJPEG):
+	case errors.Is(err, depacketize.ErrHugeJPEG):
 		return t.fault(fault.NoVideo, "its JPEG is larger than RTP can say (2040 pixels)").WithHint("choose a smaller picture, or H.264")
 	}
 	return t.fault(fault.Protocol, "what it sends is not RTSP: %s", t.clean(err.Error()))

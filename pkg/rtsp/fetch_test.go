@@ -13,6 +13,7 @@ import (
 
 	"github.com/camwarden/camwarden/pkg/camera"
 	"github.com/camwarden/camwarden/pkg/camsim"
+	"github.com/camwarden/camwarden/pkg/depacketize"
 	"github.com/camwarden/camwarden/pkg/fault"
 	"github.com/camwarden/camwarden/pkg/rtsp"
 )
@@ -101,7 +102,7 @@ func TestEveryTemperEndsInTimeWithTheRightClassAndStepAndNothingLeft(t *testing.
 				if err != nil {
 					t.Fatalf("no picture: %v", err)
 				}
-				if frame.Codec != rtsp.H264 || len(frame.Bytes) == 0 || frame.Width == 0 {
+				if frame.Codec != depacketize.H264 || len(frame.Bytes) == 0 || frame.Width == 0 {
 					t.Errorf("an odd picture: codec %q, %d bytes, %dx%d", frame.Codec, len(frame.Bytes), frame.Width, frame.Height)
 				}
 			} else if f == nil || f.Class != want.class || f.Step != want.step {
@@ -162,8 +163,8 @@ func TestACancelledVisitEndsAtOnceAndStillSaysGoodbye(t *testing.T) {
 	camera := start(t, camsim.Config{Temper: camsim.SilentAfterPlay})
 	ctx, cancel := context.WithCancel(t.Context())
 	began := time.Now()
-	_, session, err := rtsp.Fetch(ctx, targetOf(camera), patient(), func(step fault.Step, codec rtsp.Codec) {
-		if (codec == rtsp.H264) != slices.Contains([]fault.Step{fault.Setup, fault.Play, fault.Media, fault.KeyFrame}, step) {
+	_, session, err := rtsp.Fetch(ctx, targetOf(camera), patient(), func(step fault.Step, codec depacketize.Codec) {
+		if (codec == depacketize.H264) != slices.Contains([]fault.Step{fault.Setup, fault.Play, fault.Media, fault.KeyFrame}, step) {
 			t.Errorf("step %s: codec %q", step, codec)
 		}
 		if step == fault.Media {
@@ -206,7 +207,7 @@ func TestNothingIsDialledForWhatCannotBeAsked(t *testing.T) {
 		"a transport of no kind":  {Address: address, Transport: "pigeon"},
 		"a name without address.": {Host: "gate.example"},
 	} {
-		_, session, err := rtsp.Fetch(t.Context(), target, rtsp.Limits{}, func(step fault.Step, _ rtsp.Codec) { t.Errorf("%s: step %s began", name, step) })
+		_, session, err := rtsp.Fetch(t.Context(), target, rtsp.Limits{}, func(step fault.Step, _ depacketize.Codec) { t.Errorf("%s: step %s began", name, step) })
 		if class := fault.ClassOf(err); class != fault.Usage && class != fault.DNS || session.Opened {
 			t.Errorf("%s: %v", name, err)
 		}

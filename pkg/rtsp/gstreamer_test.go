@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/camwarden/camwarden/pkg/camera"
+	"github.com/camwarden/camwarden/pkg/depacketize"
 	"github.com/camwarden/camwarden/pkg/fault"
 	"github.com/camwarden/camwarden/pkg/rtsp"
 )
@@ -49,16 +50,16 @@ func TestGStreamersServerGivesAPicture(t *testing.T) {
 	// One frame repeats every two seconds, so the reference is easy to make: the pattern does not move.
 	const source = "videotestsrc is-live=true pattern=smpte ! video/x-raw,format=I420,width=%d,height=%d,framerate=10/1 ! "
 	for name, c := range map[string]struct {
-		codec    rtsp.Codec
+		codec    depacketize.Codec
 		pipeline string
 		login    bool
 		udp      bool
 	}{
-		"H.264":                      {rtsp.H264, "x264enc tune=zerolatency key-int-max=10 ! rtph264pay name=pay0 pt=96", false, false},
-		"H.264, digest log-in":       {rtsp.H264, "x264enc tune=zerolatency key-int-max=10 ! rtph264pay name=pay0 pt=96 config-interval=1", true, false},
-		"H.264, several slices, UDP": {rtsp.H264, "x264enc sliced-threads=true threads=4 tune=zerolatency key-int-max=10 ! rtph264pay name=pay0 pt=96", false, true},
-		"H.265 with B-frames":        {rtsp.H265, "x265enc key-int-max=10 option-string=bframes=3:pools=1:frame-threads=1:rc-lookahead=5 ! rtph265pay name=pay0 pt=97", false, false},
-		"JPEG":                       {rtsp.JPEG, "jpegenc quality=90 ! rtpjpegpay name=pay0 pt=26", false, false},
+		"H.264":                      {depacketize.H264, "x264enc tune=zerolatency key-int-max=10 ! rtph264pay name=pay0 pt=96", false, false},
+		"H.264, digest log-in":       {depacketize.H264, "x264enc tune=zerolatency key-int-max=10 ! rtph264pay name=pay0 pt=96 config-interval=1", true, false},
+		"H.264, several slices, UDP": {depacketize.H264, "x264enc sliced-threads=true threads=4 tune=zerolatency key-int-max=10 ! rtph264pay name=pay0 pt=96", false, true},
+		"H.265 with B-frames":        {depacketize.H265, "x265enc key-int-max=10 option-string=bframes=3:pools=1:frame-threads=1:rc-lookahead=5 ! rtph265pay name=pay0 pt=97", false, false},
+		"JPEG":                       {depacketize.JPEG, "jpegenc quality=90 ! rtpjpegpay name=pay0 pt=26", false, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -96,7 +97,7 @@ func TestGStreamersServerGivesAPicture(t *testing.T) {
 }
 
 // smpteBars demands the seven bars of the upper picture in their order: grey, yellow, cyan, green, magenta, red, blue.
-func smpteBars(t *testing.T, frame rtsp.KeyFrame, width, height int) {
+func smpteBars(t *testing.T, frame depacketize.KeyFrame, width, height int) {
 	t.Helper()
 	decoded := pictures(t, frame.Codec, frame.Bytes, width, height)
 	if len(decoded) != 1 {

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/camwarden/camwarden/pkg/depacketize"
 )
 
 // maxTracks is how many tracks of a description are looked at.
@@ -24,8 +26,12 @@ type track struct {
 	control  string
 	payload  uint8
 	encoding string
-	codec    Codec // "" for what we cannot use
+	codec    depacketize.Codec // "" for what we cannot use
 	sets     [][]byte
+}
+
+func (t track) format() depacketize.Format {
+	return depacketize.Format{Payload: t.payload, Codec: t.codec, Sets: t.sets}
 }
 
 // section is a media line with its attributes, before its formats are told apart.
@@ -48,7 +54,7 @@ func (o offer) String() string {
 }
 
 // video returns the first track a key frame can be fetched of, in one of the codecs if any are named.
-func (o offer) video(codecs ...Codec) (track, bool) {
+func (o offer) video(codecs ...depacketize.Codec) (track, bool) {
 	i := slices.IndexFunc(o.tracks, func(t track) bool {
 		return t.codec != "" && (len(codecs) == 0 || slices.Contains(codecs, t.codec))
 	})
@@ -136,11 +142,11 @@ func (s *section) track(format string) track {
 	const staticJPEG = 26 // RFC 3551 section 6
 	switch {
 	case t.encoding == "H264" && parameters["packetization-mode"] != "2": // 2 is interleaved: nobody sends it
-		t.codec, t.sets = H264, decodeSets(parameters["sprop-parameter-sets"])
+		t.codec, t.sets = depacketize.H264, decodeSets(parameters["sprop-parameter-sets"])
 	case (t.encoding == "H265" || t.encoding == "HEVC") && strings.Trim(parameters["sprop-max-don-diff"], "0") == "":
-		t.codec, t.sets = H265, decodeSets(parameters["sprop-vps"], parameters["sprop-sps"], parameters["sprop-pps"])
+		t.codec, t.sets = depacketize.H265, decodeSets(parameters["sprop-vps"], parameters["sprop-sps"], parameters["sprop-pps"])
 	case t.encoding == "JPEG", t.payload == staticJPEG && s.names[format] == "":
-		t.codec = JPEG
+		t.codec = depacketize.JPEG
 	}
 	return t
 }

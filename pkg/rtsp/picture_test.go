@@ -13,6 +13,7 @@ import (
 	"github.com/pion/rtp"
 
 	"github.com/camwarden/camwarden/pkg/camera"
+	"github.com/camwarden/camwarden/pkg/depacketize"
 	"github.com/camwarden/camwarden/pkg/fault"
 	"github.com/camwarden/camwarden/pkg/rtsp"
 )
@@ -25,7 +26,7 @@ func loopback() string {
 func itoa(n int) string { return strconv.Itoa(n) }
 
 // goodPicture demands that the key frame is one of the clip's key frames, as ffmpeg decodes it itself.
-func goodPicture(t *testing.T, c *clip, frame rtsp.KeyFrame) {
+func goodPicture(t *testing.T, c *clip, frame depacketize.KeyFrame) {
 	t.Helper()
 	if frame.Codec != c.codec || frame.Width != c.width || frame.Height != c.height {
 		t.Errorf("the key frame says %s %dx%d, want %s %dx%d", frame.Codec, frame.Width, frame.Height, c.codec, c.width, c.height)
@@ -44,7 +45,7 @@ func goodPicture(t *testing.T, c *clip, frame rtsp.KeyFrame) {
 	if best < 35 {
 		t.Errorf("PSNR %.1f dB against ffmpeg's own decode, want at least 35", best)
 	}
-	if c.codec != rtsp.JPEG && which%c.gop != 0 {
+	if c.codec != depacketize.JPEG && which%c.gop != 0 {
 		t.Errorf("it shows frame %d, which is no key frame", which)
 	}
 }
@@ -55,19 +56,19 @@ func TestThePictureIsTheOneThatFFmpegDecodes(t *testing.T) {
 		recipe    recipe
 		described bool
 	}{
-		"H.264, one slice, sets in the SDP": {recipe{codec: rtsp.H264, width: 320, height: 180, options: "slices=1"}, true},
-		"H.264, one slice, sets in band":    {recipe{codec: rtsp.H264, width: 320, height: 180, options: "slices=1"}, false},
-		"H.264, four slices":                {recipe{codec: rtsp.H264, width: 640, height: 360, options: "slices=4:bframes=0"}, false},
-		"H.264, thirty slices":              {recipe{codec: rtsp.H264, width: 640, height: 480, options: "slices=30"}, true},
-		"H.264, full range":                 {recipe{codec: rtsp.H264, width: 320, height: 240, full: true, options: "slices=2"}, false},
-		"H.264, portrait":                   {recipe{codec: rtsp.H264, width: 180, height: 320, options: "slices=1"}, true},
-		"H.264, odd size":                   {recipe{codec: rtsp.H264, width: 322, height: 182, options: "slices=1"}, false},
-		"H.265, IDR":                        {recipe{codec: rtsp.H265, width: 320, height: 180, options: "open-gop=0:bframes=0"}, true},
-		"H.265, IDR with B-frames":          {recipe{codec: rtsp.H265, width: 320, height: 180, options: "open-gop=0:bframes=3"}, false},
-		"H.265, CRA with leading pictures":  {recipe{codec: rtsp.H265, width: 320, height: 240, options: "open-gop=1:bframes=3"}, false},
-		"H.265, three slices, full range":   {recipe{codec: rtsp.H265, width: 640, height: 360, full: true, options: "open-gop=0:slices=3"}, true},
-		"H.265, portrait, odd size":         {recipe{codec: rtsp.H265, width: 182, height: 322, options: "open-gop=0"}, false},
-		"JPEG, 4:2:0, tables of its own":    {recipe{codec: rtsp.JPEG, width: 640, height: 360}, false},
+		"H.264, one slice, sets in the SDP": {recipe{codec: depacketize.H264, width: 320, height: 180, options: "slices=1"}, true},
+		"H.264, one slice, sets in band":    {recipe{codec: depacketize.H264, width: 320, height: 180, options: "slices=1"}, false},
+		"H.264, four slices":                {recipe{codec: depacketize.H264, width: 640, height: 360, options: "slices=4:bframes=0"}, false},
+		"H.264, thirty slices":              {recipe{codec: depacketize.H264, width: 640, height: 480, options: "slices=30"}, true},
+		"H.264, full range":                 {recipe{codec: depacketize.H264, width: 320, height: 240, full: true, options: "slices=2"}, false},
+		"H.264, portrait":                   {recipe{codec: depacketize.H264, width: 180, height: 320, options: "slices=1"}, true},
+		"H.264, odd size":                   {recipe{codec: depacketize.H264, width: 322, height: 182, options: "slices=1"}, false},
+		"H.265, IDR":                        {recipe{codec: depacketize.H265, width: 320, height: 180, options: "open-gop=0:bframes=0"}, true},
+		"H.265, IDR with B-frames":          {recipe{codec: depacketize.H265, width: 320, height: 180, options: "open-gop=0:bframes=3"}, false},
+		"H.265, CRA with leading pictures":  {recipe{codec: depacketize.H265, width: 320, height: 240, options: "open-gop=1:bframes=3"}, false},
+		"H.265, three slices, full range":   {recipe{codec: depacketize.H265, width: 640, height: 360, full: true, options: "open-gop=0:slices=3"}, true},
+		"H.265, portrait, odd size":         {recipe{codec: depacketize.H265, width: 182, height: 322, options: "open-gop=0"}, false},
+		"JPEG, 4:2:0, tables of its own":    {recipe{codec: depacketize.JPEG, width: 640, height: 360}, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -78,7 +79,7 @@ func TestThePictureIsTheOneThatFFmpegDecodes(t *testing.T) {
 				t.Fatal(err)
 			}
 			goodPicture(t, clip, frame)
-			if frame.FullRange != (c.recipe.full || c.recipe.codec == rtsp.JPEG) {
+			if frame.FullRange != (c.recipe.full || c.recipe.codec == depacketize.JPEG) {
 				t.Errorf("full range %v", frame.FullRange)
 			}
 			if !session.TornDown {
@@ -108,7 +109,7 @@ func (s *station) tornDown(t *testing.T) {
 
 func TestAKeyFrameWithALostPacketIsNeverGiven(t *testing.T) {
 	t.Parallel()
-	for _, codec := range []rtsp.Codec{rtsp.H264, rtsp.H265, rtsp.JPEG} {
+	for _, codec := range []depacketize.Codec{depacketize.H264, depacketize.H265, depacketize.JPEG} {
 		clip := film(t, recipe{codec: codec, width: 640, height: 360, options: "slices=4"})
 		for _, where := range []string{"first", "middle", "last"} {
 			t.Run(string(codec)+", the "+where, func(t *testing.T) {
@@ -132,7 +133,7 @@ func TestAKeyFrameWithALostPacketIsNeverGiven(t *testing.T) {
 
 func TestWithoutAMarkerTheNextPictureEndsTheKeyFrame(t *testing.T) {
 	t.Parallel()
-	clip := film(t, recipe{codec: rtsp.H264, width: 320, height: 180, options: "slices=3"})
+	clip := film(t, recipe{codec: depacketize.H264, width: 320, height: 180, options: "slices=3"})
 	for name, mangle := range map[string]func(*rtp.Packet, int){
 		"by its time stamp":              func(p *rtp.Packet, _ int) { p.Marker = false },
 		"by its first slice":             func(p *rtp.Packet, _ int) { p.Marker, p.Timestamp = false, 7 },
@@ -159,7 +160,7 @@ func TestWithoutAMarkerTheNextPictureEndsTheKeyFrame(t *testing.T) {
 
 func TestAJPEGNeedsNobodyToDecodeIt(t *testing.T) {
 	t.Parallel()
-	clip := film(t, recipe{codec: rtsp.JPEG, width: 640, height: 360})
+	clip := film(t, recipe{codec: depacketize.JPEG, width: 640, height: 360})
 	_, target := play(t, broadcast{clip: clip})
 	frame, _, err := rtsp.Fetch(t.Context(), target, patient(), nil)
 	if err != nil {
@@ -176,7 +177,7 @@ func TestAJPEGNeedsNobodyToDecodeIt(t *testing.T) {
 
 func TestTheVideoMayComeOverUDP(t *testing.T) {
 	t.Parallel()
-	for _, codec := range []rtsp.Codec{rtsp.H264, rtsp.H265, rtsp.JPEG} {
+	for _, codec := range []depacketize.Codec{depacketize.H264, depacketize.H265, depacketize.JPEG} {
 		t.Run(string(codec), func(t *testing.T) {
 			t.Parallel()
 			// RTP counts the size of a JPEG in blocks of 8.
@@ -197,7 +198,7 @@ func TestTheVideoMayComeOverUDP(t *testing.T) {
 
 func TestACameraThatHasNoUDPSaysSo(t *testing.T) {
 	t.Parallel()
-	clip := film(t, recipe{codec: rtsp.H264, width: 320, height: 180, options: "bframes=0"})
+	clip := film(t, recipe{codec: depacketize.H264, width: 320, height: 180, options: "bframes=0"})
 	_, target := play(t, broadcast{clip: clip})
 	target.Transport = camera.UDP
 	_, session, err := rtsp.Fetch(t.Context(), target, patient(), nil)
@@ -208,7 +209,7 @@ func TestACameraThatHasNoUDPSaysSo(t *testing.T) {
 
 func TestTheConnectionMayBeTLSOrIPv6(t *testing.T) {
 	t.Parallel()
-	clip := film(t, recipe{codec: rtsp.H264, width: 320, height: 180, options: "bframes=0"})
+	clip := film(t, recipe{codec: depacketize.H264, width: 320, height: 180, options: "bframes=0"})
 	config, pool := certificate(t, "gate.example")
 
 	fetch := func(t *testing.T, target rtsp.Target) error {

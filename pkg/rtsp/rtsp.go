@@ -21,6 +21,7 @@ import (
 	"time"
 
 	"github.com/camwarden/camwarden/pkg/camera"
+	"github.com/camwarden/camwarden/pkg/depacketize"
 	"github.com/camwarden/camwarden/pkg/fault"
 )
 
@@ -31,9 +32,9 @@ type Target struct {
 	Host               string         // as the user wrote it: the name in the certificate of rtsps
 	Path               string         // with leading slash and query, without user-info
 	Username, Password string
-	Transport          camera.Transport // TCP when empty; Auto is TCP, and UDP where the camera refuses that (461)
-	Codecs             []Codec          // of use to the caller; none named: all. A camera without any of them is left before SETUP
-	Agent              string           // what we call ourselves there; "camwarden" when empty
+	Transport          camera.Transport    // TCP when empty; Auto is TCP, and UDP where the camera refuses that (461)
+	Codecs             []depacketize.Codec // of use to the caller; none named: all. A camera without any of them is left before SETUP
+	Agent              string              // what we call ourselves there; "camwarden" when empty
 
 	// RootCAs are whom to trust with rtsps. Without them the certificate is not verified: cameras sign their own,
 	// with a name that is not theirs, so the system's list of authorities would refuse nearly all of them.
@@ -77,27 +78,6 @@ func (l Limits) complete() Limits {
 	return l
 }
 
-// Codec is what a picture is coded in.
-type Codec string
-
-// The codecs a key frame can be fetched of.
-const (
-	H264 Codec = "h264"
-	H265 Codec = "h265"
-	JPEG Codec = "mjpeg"
-)
-
-// KeyFrame is one whole picture that needs no other.
-type KeyFrame struct {
-	Codec         Codec
-	Bytes         []byte        // H.264 and H.265: an Annex B byte stream, parameter sets first; JPEG: one file
-	CapturedAt    time.Time     // when its first packet arrived
-	Waited        time.Duration // from asking to play until its first packet arrived
-	Arriving      time.Duration // from its first packet to its last
-	Width, Height int           // as displayed; 0 when the parameter sets could not be read
-	FullRange     bool          // luma uses 0 to 255
-}
-
 // Session says what is left of the session at the camera.
 type Session struct {
 	Opened   bool // SETUP was granted, or was sent and never answered: a session may have stood
@@ -121,10 +101,10 @@ var ErrRedirected = errors.New("it sends us on")
 //
 // Every error is a *fault.Error with class and step: unreachable, refused, local, dns, timeout, auth, not-found,
 // exhausted, closed, protocol, no-video, usage or cancelled. None holds the password.
-func Fetch(ctx context.Context, target Target, limits Limits, observe func(fault.Step, Codec)) (KeyFrame, Session, error) {
+func Fetch(ctx context.Context, target Target, limits Limits, observe func(fault.Step, depacketize.Codec)) (depacketize.KeyFrame, Session, error) {
 	t, err := begin(ctx, target, limits, observe)
 	if err != nil {
-		return KeyFrame{}, t.session, err
+		return depacketize.KeyFrame{}, t.session, err
 	}
 	defer t.end() // for a panic; else it has been done by then
 	frame, err := t.fetch()

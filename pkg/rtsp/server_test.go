@@ -20,6 +20,7 @@ import (
 	"github.com/bluenviron/gortsplib/v5/pkg/format"
 	"github.com/pion/rtp"
 
+	"github.com/camwarden/camwarden/pkg/depacketize"
 	"github.com/camwarden/camwarden/pkg/rtsp"
 )
 
@@ -171,10 +172,10 @@ func medium(t testing.TB, b broadcast) (*description.Media, func([][]byte) []*rt
 		return packets
 	}
 	switch b.clip.codec {
-	case rtsp.H264:
+	case depacketize.H264:
 		forma := &format.H264{PayloadTyp: 96, PacketizationMode: 1}
 		if b.described {
-			sets := only(rtsp.H264, b.clip.units[0])
+			sets := only(depacketize.H264, b.clip.units[0])
 			forma.SPS, forma.PPS = sets[0], sets[1]
 		}
 		encoder, err := forma.CreateEncoder()
@@ -183,10 +184,10 @@ func medium(t testing.TB, b broadcast) (*description.Media, func([][]byte) []*rt
 		}
 		media.Formats = []format.Format{forma}
 		return media, func(unit [][]byte) []*rtp.Packet { return must(encoder.Encode(unit)) }
-	case rtsp.H265:
+	case depacketize.H265:
 		forma := &format.H265{PayloadTyp: 97}
 		if b.described {
-			sets := only(rtsp.H265, b.clip.units[0])
+			sets := only(depacketize.H265, b.clip.units[0])
 			forma.VPS, forma.SPS, forma.PPS = sets[0], sets[1], sets[2]
 		}
 		encoder, err := forma.CreateEncoder()
@@ -205,7 +206,7 @@ func medium(t testing.TB, b broadcast) (*description.Media, func([][]byte) []*rt
 	return media, func(unit [][]byte) []*rtp.Packet { return must(encoder.Encode(unit[0])) }
 }
 
-func only(codec rtsp.Codec, unit [][]byte) [][]byte {
+func only(codec depacketize.Codec, unit [][]byte) [][]byte {
 	var sets [][]byte
 	for _, nal := range unit {
 		if isSet(codec, nal) {
@@ -215,10 +216,10 @@ func only(codec rtsp.Codec, unit [][]byte) [][]byte {
 	return sets
 }
 
-func without(codec rtsp.Codec, unit [][]byte) [][]byte {
+func without(codec depacketize.Codec, unit [][]byte) [][]byte {
 	var rest [][]byte
 	for _, nal := range unit {
-		if codec == rtsp.JPEG || !isSet(codec, nal) {
+		if codec == depacketize.JPEG || !isSet(codec, nal) {
 			rest = append(rest, nal)
 		}
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/bluenviron/gortsplib/v5/pkg/headers"
 
 	"github.com/camwarden/camwarden/pkg/camera"
+	"github.com/camwarden/camwarden/pkg/depacketize"
 	"github.com/camwarden/camwarden/pkg/fault"
 )
 
@@ -19,31 +20,31 @@ import (
 // close with anything unread is to reset, and a reset can destroy a TEARDOWN that the camera has not yet read.
 const goodbyeBytes = 64 << 20
 
-func (t *talk) fetch() (KeyFrame, error) {
+func (t *talk) fetch() (depacketize.KeyFrame, error) {
 	offer, err := t.describe()
 	if err != nil {
-		return KeyFrame{}, err
+		return depacketize.KeyFrame{}, err
 	}
 	track, ok := offer.video(t.target.Codecs...)
 	if !ok {
-		return KeyFrame{}, t.fault(fault.NoVideo, "it offers %s, and no H.264, H.265 or JPEG video", t.clean(offer.String())).
+		return depacketize.KeyFrame{}, t.fault(fault.NoVideo, "it offers %s, and no H.264, H.265 or JPEG video", t.clean(offer.String())).
 			WithHint("the source ffmpeg may be able to read it")
 	}
 	t.codec = track.codec
-	if t.receiver, err = newReceiver(track, t.limits.Picture); err != nil {
-		return KeyFrame{}, err
+	if t.receiver, err = depacketize.NewReceiver(track.format(), t.limits.Picture); err != nil {
+		return depacketize.KeyFrame{}, err
 	}
 	if err := t.setup(track); err != nil {
-		return KeyFrame{}, err
+		return depacketize.KeyFrame{}, err
 	}
 	asked := time.Now()
 	if err := t.play(); err != nil {
-		return KeyFrame{}, err
+		return depacketize.KeyFrame{}, err
 	}
 	if err := t.receive(); err != nil {
-		return KeyFrame{}, err
+		return depacketize.KeyFrame{}, err
 	}
-	frame := *t.receiver.frame
+	frame := *t.receiver.KeyFrame()
 	frame.Waited = frame.CapturedAt.Sub(asked)
 	return frame, nil
 }
@@ -137,7 +138,7 @@ func (t *talk) setup(track track) error {
 		return t.fault(fault.Protocol, "asked for the video on the same connection, it granted another way").WithHint("try transport: udp")
 	}
 	if ids := transport.InterleavedIDs; ids != nil && ids[0] >= 0 && ids[0] <= 255 {
-		t.receiver.channel = byte(ids[0])
+		t.channel = byte(ids[0])
 	}
 	return nil
 }

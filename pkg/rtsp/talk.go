@@ -14,6 +14,7 @@ import (
 	"github.com/bluenviron/gortsplib/v5/pkg/base"
 
 	"github.com/camwarden/camwarden/pkg/camera"
+	"github.com/camwarden/camwarden/pkg/depacketize"
 	"github.com/camwarden/camwarden/pkg/fault"
 	"github.com/camwarden/camwarden/pkg/login"
 )
@@ -26,7 +27,7 @@ type talk struct {
 	ctx     context.Context
 	target  Target
 	limits  Limits
-	observe func(fault.Step, Codec)
+	observe func(fault.Step, depacketize.Codec)
 	whole   time.Time // when everything but the goodbye must be done
 	step    fault.Step
 	trip    time.Duration
@@ -43,13 +44,14 @@ type talk struct {
 	granted   bool // SETUP was
 	session   Session
 
-	codec    Codec // of the track that was chosen
-	receiver *receiver
+	codec    depacketize.Codec // of the track that was chosen
+	receiver *depacketize.Receiver
+	channel  byte     // of RTP over TCP; RTCP comes on the next
 	sockets  *sockets // of UDP
 }
 
 // begin connects to the target; its errors are explained already, and what it then returns has ended.
-func begin(ctx context.Context, target Target, limits Limits, observe func(fault.Step, Codec)) (*talk, error) {
+func begin(ctx context.Context, target Target, limits Limits, observe func(fault.Step, depacketize.Codec)) (*talk, error) {
 	t := &talk{ctx: ctx, target: target, limits: limits.complete(), observe: observe, deafen: func() {}}
 	if err := t.check(); err != nil {
 		t.ended = true
@@ -222,10 +224,10 @@ func (t *talk) listen() (*base.Response, error) {
 				return nil, err
 			}
 		case t.receiver != nil:
-			if err := t.receiver.interleaved(m.channel, m.packet); err != nil {
+			if err := t.interleaved(m.channel, m.packet); err != nil {
 				return nil, err
 			}
-			if t.receiver.frame != nil {
+			if t.receiver.KeyFrame() != nil {
 				return nil, nil
 			}
 		}

@@ -164,7 +164,7 @@ func (t *talk) receiveUDP(deadline time.Time) error {
 		if t.wire.meter.left -= int64(len(packet)); t.wire.meter.left <= 0 {
 			return errFlood
 		}
-		return t.sockets.order(packet, t.receiver.take)
+		return t.sockets.order(packet, t.receiver.Take)
 	}
 	if !errors.Is(err, os.ErrDeadlineExceeded) {
 		return err

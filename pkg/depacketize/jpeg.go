@@ -1,4 +1,4 @@
-package rtsp
+package depacketize
 
 import (
 	"bytes"
@@ -13,7 +13,8 @@ import (
 	"github.com/camwarden/camwarden/pkg/jpeg"
 )
 
-var errHugeJPEG = errors.New("JPEG without dimensions")
+// ErrHugeJPEG is a JPEG wider or higher than RTP can say (RFC 2435 section 3.1.5: 2040 pixels).
+var ErrHugeJPEG = errors.New("JPEG without dimensions")
 
 // scans assembles JPEG pictures (RFC 2435). What travels is the scan and a few numbers; the headers are made here.
 type scans struct {
@@ -83,7 +84,7 @@ func (s *scans) push(p *packet, lost bool, at time.Time) (*KeyFrame, error) {
 		s.drop()
 		return nil, nil
 	case len(s.file)-s.begin+len(rest) > s.limit:
-		return nil, errTooBig
+		return nil, ErrTooBig
 	}
 	s.file = append(withRoom(s.file, len(rest), s.begin+s.limit), rest...)
 	if !p.marker {
@@ -129,7 +130,7 @@ func parseScanHead(payload []byte) (scanHead, []byte, error) {
 func (s *scans) start(head scanHead, rest []byte) ([]byte, error) {
 	s.drop()
 	if head.width == 0 || head.height == 0 {
-		return nil, errHugeJPEG
+		return nil, ErrHugeJPEG
 	}
 	var err error
 	if s.quant, rest, err = s.quantization(head.quality, rest); err != nil {

@@ -1,4 +1,4 @@
-package rtsp
+package depacketize
 
 import (
 	"bytes"
@@ -163,7 +163,7 @@ func (u *units) piece(p piece) error {
 		p.data = nil
 	}
 	if len(u.fragments)+len(p.data) > u.limit {
-		return errTooBig
+		return ErrTooBig
 	}
 	u.fragments = append(withRoom(u.fragments, len(p.data), u.limit), p.data...)
 	if !p.last {
@@ -253,7 +253,7 @@ func (u *units) add(nal []byte) error {
 		u.picture = append(u.picture, startCode...)
 	}
 	if len(u.picture)+len(nal) > u.limit {
-		return errTooBig
+		return ErrTooBig
 	}
 	u.picture = append(withRoom(u.picture, len(nal), u.limit), nal...)
 	return nil

@@ -1,4 +1,4 @@
-package rtsp
+package depacketize
 
 import (
 	"bytes"
@@ -122,7 +122,7 @@ func TestAKeyFrameBeyondTheLimitIsRefusedAtOnce(t *testing.T) {
 		}
 		_, err = u.push(&packet{payload: payload}, false, time.Now())
 	}
-	if !errors.Is(err, errTooBig) || len(u.picture) > 1000 {
+	if !errors.Is(err, ErrTooBig) || len(u.picture) > 1000 {
 		t.Errorf("%v with %d bytes kept", err, len(u.picture))
 	}
 }
