@@ -25,7 +25,7 @@ func rows() [][]string {
 		{"pkg/streams"},
 		{"pkg/ledger", "pkg/rtsp", "pkg/go2rtc", "pkg/cmdline"},
 		{"pkg/camera", "pkg/proc", "pkg/login", "pkg/depacketize"},
-		{"pkg/jpeg"},
+		{"pkg/jpeg", "pkg/schema"},
 		{"pkg/fault", "pkg/redact"},
 		{"pkg/lazyre"},
 	}

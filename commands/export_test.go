@@ -33,10 +33,10 @@ func Golden(t *testing.T, path, text string) {
 	}
 }
 
-// Validate holds a document against testdata/schema/NAME.json.
+// Validate holds a document against pkg/schema/NAME.json.
 func Validate(t *testing.T, name string, document []byte) {
 	t.Helper()
-	schema, err := jsonschema.NewCompiler().Compile(filepath.Join("..", "testdata", "schema", name+".json"))
+	schema, err := jsonschema.NewCompiler().Compile(filepath.Join("..", "pkg", "schema", name+".json"))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -317,7 +317,7 @@ func (r *run) failed() failure {
 
 func conforms(t *testing.T, schema, text, stderr string, into any) {
 	t.Helper()
-	compiled, err := jsonschema.NewCompiler().Compile(filepath.Join("..", "..", "testdata", "schema", schema+".json"))
+	compiled, err := jsonschema.NewCompiler().Compile(filepath.Join("..", "..", "pkg", "schema", schema+".json"))
 	check(t, err)
 	value, err := jsonschema.UnmarshalJSON(strings.NewReader(text))
 	if err == nil {

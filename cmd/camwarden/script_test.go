@@ -321,7 +321,7 @@ func compareJSON(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// validateSchema is "schema NAME FILE": FILE must follow testdata/schema/NAME.json.
+// validateSchema is "schema NAME FILE": FILE must follow pkg/schema/NAME.json.
 func validateSchema(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 2 {
 		ts.Fatalf("usage: schema NAME FILE")
@@ -364,7 +364,7 @@ func soon(ts *testscript.TestScript, ask func() error) {
 
 // schemas is the folder of the schemas; scripts run elsewhere.
 func schemas() string {
-	dir, err := filepath.Abs(filepath.Join("..", "..", "testdata", "schema"))
+	dir, err := filepath.Abs(filepath.Join("..", "..", "pkg", "schema"))
 	if err != nil {
 		return err.Error()
 	}
