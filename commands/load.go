@@ -15,6 +15,7 @@ import (
 	"github.com/camwarden/camwarden/pkg/capture"
 	"github.com/camwarden/camwarden/pkg/config"
 	"github.com/camwarden/camwarden/pkg/fault"
+	"github.com/camwarden/camwarden/pkg/ffmpeg"
 	"github.com/camwarden/camwarden/pkg/ledger"
 	"github.com/camwarden/camwarden/pkg/proc"
 	"github.com/camwarden/camwarden/pkg/slot"
@@ -95,7 +96,7 @@ func (s settings) sources(listed []string, width int, book *ledger.Ledger, child
 		names = s.config.Sources
 	}
 	slots := slot.Table{Ledger: book, FS: proc.Default()}
-	picturing := capture.Picturing{Quality: s.config.JPEGQuality, Width: width}
+	picturing := ffmpeg.Picturing{Quality: s.config.JPEGQuality, Width: width}
 	own := capture.NewRTSP(s.config.FFmpeg.Path, picturing, children, slots)
 	var sources []capture.Source
 	for _, name := range names {

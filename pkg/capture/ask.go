@@ -6,6 +6,7 @@ import (
 
 	"github.com/camwarden/camwarden/pkg/camera"
 	"github.com/camwarden/camwarden/pkg/fault"
+	"github.com/camwarden/camwarden/pkg/ffmpeg"
 	"github.com/camwarden/camwarden/pkg/ledger"
 	"github.com/camwarden/camwarden/pkg/proc"
 	"github.com/camwarden/camwarden/pkg/redact"
@@ -19,7 +20,7 @@ import (
 func Ask(ctx context.Context, slots slot.Table, cam camera.Camera, password string, limit time.Duration) (rtsp.Info, *fault.Error) {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	held, err := slots.Take(ctx, slot.Request{Camera: cam, Kind: ledger.Connection, Deadline: proc.BootTime() + limit + slack})
+	held, err := slots.Take(ctx, slot.Request{Camera: cam, Kind: ledger.Connection, Deadline: proc.BootTime() + limit + ffmpeg.Slack})
 	if err != nil {
 		return rtsp.Info{}, fault.From(err, fault.Local, "")
 	}

@@ -12,10 +12,12 @@ import (
 
 	"github.com/camwarden/camwarden/pkg/camera"
 	"github.com/camwarden/camwarden/pkg/fault"
+	"github.com/camwarden/camwarden/pkg/ffmpeg"
 	"github.com/camwarden/camwarden/pkg/ledger"
 	"github.com/camwarden/camwarden/pkg/proc"
 	"github.com/camwarden/camwarden/pkg/slot"
 	"github.com/camwarden/camwarden/pkg/supervise"
+	"github.com/camwarden/camwarden/pkg/testkit"
 )
 
 // odd is a password of everything that has ever broken a URL, a script or a shell.
@@ -44,7 +46,7 @@ func newWorkbench(t *testing.T) workbench {
 }
 
 func (w workbench) source(program string) *FFmpeg {
-	return NewFFmpeg(program, Picturing{}, w.supervisor, w.slots)
+	return NewFFmpeg(program, ffmpeg.Picturing{}, w.supervisor, w.slots)
 }
 
 // leases returns the kinds of what the ledger holds.
@@ -59,20 +61,6 @@ func (w workbench) leases(t *testing.T) []ledger.Kind {
 		kinds = append(kinds, l.Kind)
 	}
 	return kinds
-}
-
-// standInFor returns a link to this binary that behaves as the name says.
-func standInFor(t *testing.T, behaviour string) string {
-	t.Helper()
-	self, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	path := filepath.Join(t.TempDir(), "ffmpeg-"+behaviour)
-	if err := os.Symlink(self, path); err != nil {
-		t.Fatal(err)
-	}
-	return path
 }
 
 // nowhere is a camera that no stand-in dials.
@@ -114,7 +102,7 @@ func TestExitZeroIsNotTrusted(t *testing.T) {
 		t.Run(c.behaviour, func(t *testing.T) {
 			t.Parallel()
 			w := newWorkbench(t)
-			still, report := w.visit(t, standInFor(t, c.behaviour), Visit{Camera: nowhere(), Password: odd, Strict: c.strict}, time.Minute) // a flood takes seconds with the race detector
+			still, report := w.visit(t, testkit.FFmpegFor(t, c.behaviour), Visit{Camera: nowhere(), Password: odd, Strict: c.strict}, time.Minute) // a flood takes seconds with the race detector
 			if c.class == "" {
 				if report.Err != nil || still.Width != 320 || still.Height != 180 || still.CapturedAt.IsZero() || still.Waited <= 0 {
 					t.Errorf("%+v, %v", still, report.Err)
@@ -134,7 +122,7 @@ func TestExitZeroIsNotTrusted(t *testing.T) {
 func TestAnFFmpegThatIgnoresTERMIsKilledAndItsSlotCools(t *testing.T) {
 	t.Parallel()
 	for limit := time.Second; ; limit *= 3 {
-		w, program := newWorkbench(t), standInFor(t, "deaf")
+		w, program := newWorkbench(t), testkit.FFmpegFor(t, "deaf")
 		began := time.Now()
 		_, report := w.visit(t, program, Visit{Camera: nowhere()}, limit)
 		took := time.Since(began)
@@ -157,7 +145,7 @@ func TestAnFFmpegThatIgnoresTERMIsKilledAndItsSlotCools(t *testing.T) {
 func TestACancelledVisitIsNotCalledATimeout(t *testing.T) {
 	t.Parallel()
 	w := newWorkbench(t)
-	source := w.source(standInFor(t, "deaf"))
+	source := w.source(testkit.FFmpegFor(t, "deaf"))
 	if err := source.Check(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -173,7 +161,7 @@ func TestThePasswordGoesInByStdinAndComesOutNowhere(t *testing.T) {
 	t.Parallel()
 	for _, behaviour := range []string{"tells", "floods-stderr", "half"} {
 		w := newWorkbench(t)
-		program := standInFor(t, behaviour)
+		program := testkit.FFmpegFor(t, behaviour)
 		_, report := w.visit(t, program, Visit{Camera: nowhere(), Password: odd}, 20*time.Second)
 		if report.Err == nil {
 			t.Fatalf("%s: no error", behaviour)
@@ -199,7 +187,7 @@ func TestThePasswordGoesInByStdinAndComesOutNowhere(t *testing.T) {
 func TestAnOldFFmpegGetsTheURLAsAnArgumentAndSaysSo(t *testing.T) {
 	t.Parallel()
 	w := newWorkbench(t)
-	program := standInFor(t, "old")
+	program := testkit.FFmpegFor(t, "old")
 	source := w.source(program)
 	if err := source.Check(t.Context()); err != nil {
 		t.Fatal(err)
@@ -221,7 +209,7 @@ func TestAnOldFFmpegGetsTheURLAsAnArgumentAndSaysSo(t *testing.T) {
 
 func TestAModernFFmpegGivesNoCauseForANotice(t *testing.T) {
 	t.Parallel()
-	source := newWorkbench(t).source(standInFor(t, "good"))
+	source := newWorkbench(t).source(testkit.FFmpegFor(t, "good"))
 	if err := source.Check(t.Context()); err != nil || len(source.Notices()) != 0 {
 		t.Errorf("%v, notices %q", err, source.Notices())
 	}
@@ -234,7 +222,7 @@ func TestAWrapperScriptAndASetUIDFFmpegAreNoticed(t *testing.T) {
 		t.Fatal(err)
 	}
 	script := filepath.Join(t.TempDir(), "ffmpeg")
-	if err := os.WriteFile(script, []byte("#!/bin/sh\nexec '"+standInFor(t, "good")+"' \"$@\"\n"), 0o755); err != nil {
+	if err := os.WriteFile(script, []byte("#!/bin/sh\nexec '"+testkit.FFmpegFor(t, "good")+"' \"$@\"\n"), 0o755); err != nil {
 		t.Fatal(err)
 	}
 	setUID := filepath.Join(t.TempDir(), "ffmpeg-good")
@@ -278,7 +266,7 @@ func copyFile(t *testing.T, from, to string) {
 
 func TestWhatIsNoFFmpegIsNoSource(t *testing.T) {
 	t.Parallel()
-	for _, program := range []string{filepath.Join(t.TempDir(), "absent"), "no-such-ffmpeg-in-path", t.TempDir(), standInFor(t, "not")} {
+	for _, program := range []string{filepath.Join(t.TempDir(), "absent"), "no-such-ffmpeg-in-path", t.TempDir(), testkit.FFmpegFor(t, "not")} {
 		w := newWorkbench(t)
 		err := fault.From(w.source(program).Check(t.Context()), "", "")
 		if err == nil || err.Class != fault.NoSource && err.Class != fault.Local || err.Hint == "" {
@@ -298,7 +286,7 @@ func TestWhatIsNoFFmpegIsNoSource(t *testing.T) {
 
 func TestACheckThatWasCutShortIsMadeAgain(t *testing.T) {
 	t.Parallel()
-	source := newWorkbench(t).source(standInFor(t, "good"))
+	source := newWorkbench(t).source(testkit.FFmpegFor(t, "good"))
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	if err := source.Check(ctx); fault.ClassOf(err) != fault.Cancelled {
@@ -306,33 +294,5 @@ func TestACheckThatWasCutShortIsMadeAgain(t *testing.T) {
 	}
 	if err := source.Check(t.Context()); err != nil {
 		t.Errorf("next check: %v", err)
-	}
-}
-
-func TestALineBreakCannotAddADirectiveToTheScript(t *testing.T) {
-	t.Parallel()
-	c := nowhere()
-	c.Path = "/x'\nfile '/etc/passwd"
-	o, err := tool{script: true, idle: "timeout"}.order(Visit{Camera: c, Password: "'\nfile x"}, Picturing{}, time.Second)
-	if err == nil && strings.Count(string(o.stdin), "\nfile ") != 1 {
-		t.Errorf("script:\n%s", o.stdin)
-	}
-}
-
-func TestAQuoteInTheURLDoesNotEndItsQuotes(t *testing.T) {
-	t.Parallel()
-	got := string(script("rtsp://a/x'y", [][2]string{{"timeout", "1"}}))
-	if want := "ffconcat version 1.0\nfile 'rtsp://a/x'\\''y'\noption timeout 1\n"; got != want {
-		t.Errorf("got %q, want %q", got, want)
-	}
-}
-
-func TestFFmpegsOwnTimeoutLeavesItTimeToSayGoodBye(t *testing.T) {
-	t.Parallel()
-	for _, left := range []time.Duration{10 * time.Millisecond, time.Second, 3 * time.Second, 10 * time.Second, time.Minute} {
-		idle := idleFor(left)
-		if idle <= 0 || idle >= left || left >= time.Second && left-idle < 300*time.Millisecond {
-			t.Errorf("of %s ffmpeg gets %s", left, idle)
-		}
 	}
 }

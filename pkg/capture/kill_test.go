@@ -13,15 +13,29 @@ import (
 
 	"github.com/camwarden/camwarden/pkg/camera"
 	"github.com/camwarden/camwarden/pkg/camsim"
+	"github.com/camwarden/camwarden/pkg/ffmpeg"
 	"github.com/camwarden/camwarden/pkg/ledger"
 	"github.com/camwarden/camwarden/pkg/proc"
 	"github.com/camwarden/camwarden/pkg/slot"
 	"github.com/camwarden/camwarden/pkg/supervise"
+	"github.com/camwarden/camwarden/pkg/testkit"
 )
 
 // visitFor makes the test binary a camwarden that visits the camera at the address again and again, until it is killed.
 const visitFor = "CAPTURE_TEST_VISIT"
 
+func TestMain(m *testing.M) {
+	if code, called := testkit.FFmpeg(); called {
+		os.Exit(code)
+	}
+	if address := os.Getenv(visitFor); address != "" {
+		fmt.Fprintln(os.Stderr, visitUntilKilled(address, os.Args[1]))
+		os.Exit(1)
+	}
+	os.Exit(m.Run())
+}
+
+// visitUntilKilled visits the camera again and again.
 func visitUntilKilled(address, dir string) error {
 	book, err := ledger.Open(ledger.Dirs{Runtime: filepath.Join(dir, "run"), State: filepath.Join(dir, "state")}, proc.Default(), "killed")
 	if err != nil {
@@ -32,7 +46,7 @@ func visitUntilKilled(address, dir string) error {
 		return err
 	}
 	at := netip.MustParseAddrPort(address)
-	source := NewRTSP("ffmpeg", Picturing{}, supervisor, slot.Table{Ledger: book, FS: proc.Default()})
+	source := NewRTSP("ffmpeg", ffmpeg.Picturing{}, supervisor, slot.Table{Ledger: book, FS: proc.Default()})
 	for {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 		_, report := source.Capture(ctx, Visit{Camera: camera.Camera{
@@ -49,7 +63,7 @@ func visitUntilKilled(address, dir string) error {
 // The slow camera takes 300 ms for each answer, so a visit has 1.5 s in which it can be killed between any two words.
 func TestKilledAtAnyMomentItsConnectionIsGoneAtOnceAndNobodyHoldsIt(t *testing.T) {
 	t.Parallel()
-	realFFmpeg(t)
+	testkit.RealFFmpeg(t)
 	for n := range 12 {
 		t.Run(fmt.Sprint(n), func(t *testing.T) {
 			t.Parallel()

@@ -9,13 +9,15 @@ import (
 	"time"
 
 	"github.com/camwarden/camwarden/pkg/fault"
+	"github.com/camwarden/camwarden/pkg/ffmpeg"
+	"github.com/camwarden/camwarden/pkg/testkit"
 )
 
 // A dozen that are started at once would all be ready at the same late moment. Once loaded, they wait for their cameras together.
 func TestOfManyFFmpegsOnlyTwoForEachProcessorAreLoadedAtOnce(t *testing.T) {
 	t.Parallel()
 	w := newWorkbench(t)
-	program := standInFor(t, "loads")
+	program := testkit.FFmpegFor(t, "loads")
 	source := w.source(program)
 	places := 2 * runtime.GOMAXPROCS(0)
 	cam := nowhere()
@@ -31,10 +33,10 @@ func TestOfManyFFmpegsOnlyTwoForEachProcessorAreLoadedAtOnce(t *testing.T) {
 		})
 	}
 	all.Wait()
-	if loads, most := mostAtOnce(t, program, "load"); loads != 4*places || most > places {
+	if loads, most := testkit.MostAtOnce(t, program, "load"); loads != 4*places || most > places {
 		t.Errorf("%d were loaded, %d at once, where %d may be", loads, most, places)
 	}
-	if _, most := mostAtOnce(t, program, "life"); most <= places {
+	if _, most := testkit.MostAtOnce(t, program, "life"); most <= places {
 		t.Errorf("only %d waited for their cameras at once", most)
 	}
 }
@@ -42,7 +44,7 @@ func TestOfManyFFmpegsOnlyTwoForEachProcessorAreLoadedAtOnce(t *testing.T) {
 func TestAVisitThatFindsNoPlaceToLoadItsFFmpegInTimeIsNotTried(t *testing.T) {
 	t.Parallel()
 	w := newWorkbench(t)
-	source := w.source(standInFor(t, "good"))
+	source := w.source(testkit.FFmpegFor(t, "good"))
 	check := func(ctx context.Context, want fault.Class) {
 		t.Helper()
 		_, report := source.Capture(ctx, Visit{Camera: nowhere()})
@@ -87,8 +89,8 @@ func TestAnFFmpegThatSaysNothingKeepsItsPlaceForAWhileOnly(t *testing.T) {
 func TestAVisitThatHasItsRoomNeedsNoOther(t *testing.T) {
 	t.Parallel()
 	w := newWorkbench(t)
-	source := w.source(standInFor(t, "good"))
-	chain, err := NewChain(t.Context(), []Source{source, w.rtsp("ffmpeg", Picturing{})})
+	source := w.source(testkit.FFmpegFor(t, "good"))
+	chain, err := NewChain(t.Context(), []Source{source, w.rtsp("ffmpeg", ffmpeg.Picturing{})})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -134,8 +136,8 @@ func TestARoomThatIsNotUsedIsGivenToOthers(t *testing.T) {
 func TestASourceThatStartsNothingHeavyNeedsNoRoom(t *testing.T) {
 	t.Parallel()
 	w := newWorkbench(t)
-	source := w.source(standInFor(t, "good"))
-	chain, err := NewChain(t.Context(), []Source{w.rtsp("ffmpeg", Picturing{}), source})
+	source := w.source(testkit.FFmpegFor(t, "good"))
+	chain, err := NewChain(t.Context(), []Source{w.rtsp("ffmpeg", ffmpeg.Picturing{}), source})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -152,7 +154,8 @@ func TestASourceThatStartsNothingHeavyNeedsNoRoom(t *testing.T) {
 func TestAVisitThatWaitsForASlotGivesItsRoomToOthers(t *testing.T) {
 	t.Parallel()
 	w := newWorkbench(t)
-	source := w.source(standInFor(t, "loads"))
+	program := testkit.FFmpegFor(t, "loads")
+	source := w.source(program)
 	if err := source.Check(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -181,7 +184,7 @@ func TestAVisitThatWaitsForASlotGivesItsRoomToOthers(t *testing.T) {
 		}
 	}
 	both.Wait()
-	if loads, most := mostAtOnce(t, source.program, "load"); loads != 2 || most > 1 {
+	if loads, most := testkit.MostAtOnce(t, program, "load"); loads != 2 || most > 1 {
 		t.Errorf("%d were loaded, %d at once", loads, most)
 	}
 }

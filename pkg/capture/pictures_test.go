@@ -12,7 +12,9 @@ import (
 	"time"
 
 	"github.com/camwarden/camwarden/pkg/camsim"
+	"github.com/camwarden/camwarden/pkg/ffmpeg"
 	"github.com/camwarden/camwarden/pkg/supervise"
+	"github.com/camwarden/camwarden/pkg/testkit"
 )
 
 // film is a clip that a simulated camera shows, as its maker describes it to ffmpeg.
@@ -64,7 +66,7 @@ func (f film) make(t *testing.T) []byte {
 // ask runs ffmpeg, unsupervised and by itself, and returns what it wrote.
 func ask(t *testing.T, stdin []byte, args ...string) []byte {
 	t.Helper()
-	cmd := exec.Command(realFFmpeg(t), append([]string{"-hide_banner", "-loglevel", "error", "-y"}, args...)...)
+	cmd := exec.Command(testkit.RealFFmpeg(t), append([]string{"-hide_banner", "-loglevel", "error", "-y"}, args...)...)
 	cmd.Stdin = bytes.NewReader(stdin)
 	var out, complaints bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &complaints
@@ -132,7 +134,7 @@ func TestTheStillShowsWhatFFmpegItselfSees(t *testing.T) {
 			// In the running stream we join where it is, which is seldom at a key frame.
 			sim, cam := start(t, camsim.Config{Temper: camsim.Healthy, Clip: clip, JoinAnywhere: true})
 			w := newWorkbench(t)
-			still, report := capture(t, w.rtsp("ffmpeg", Picturing{Quality: 2}), Visit{Camera: cam, Strict: true}, time.Minute)
+			still, report := capture(t, w.rtsp("ffmpeg", ffmpeg.Picturing{Quality: 2}), Visit{Camera: cam, Strict: true}, time.Minute)
 			if report.Err != nil {
 				t.Fatal(report.Err)
 			}
@@ -163,9 +165,9 @@ func TestTheStillShowsWhatFFmpegItselfSees(t *testing.T) {
 func TestACameraThatSendsJPEGNeedsNoChild(t *testing.T) {
 	t.Parallel()
 	sim, cam := start(t, camsim.Config{Temper: camsim.Digest, Codec: camsim.MJPEG, Username: "viewer", Password: odd})
-	for name, program := range map[string]string{"with an ffmpeg": standInFor(t, "good"), "without": "no-such-ffmpeg"} {
+	for name, program := range map[string]string{"with an ffmpeg": testkit.FFmpegFor(t, "good"), "without": "no-such-ffmpeg"} {
 		w := newWorkbench(t)
-		still, report := capture(t, w.rtsp(program, Picturing{}), Visit{Camera: cam, Password: odd, Strict: true}, time.Minute)
+		still, report := capture(t, w.rtsp(program, ffmpeg.Picturing{}), Visit{Camera: cam, Password: odd, Strict: true}, time.Minute)
 		if report.Err != nil {
 			t.Fatalf("%s: %v", name, report.Err)
 		}
@@ -184,27 +186,27 @@ func TestAJPEGThatIsTooWideIsMadeSmallerWhereThereIsAnFFmpeg(t *testing.T) {
 	_, cam := start(t, camsim.Config{Temper: camsim.Healthy, Codec: camsim.MJPEG})
 	w := newWorkbench(t)
 	for _, c := range []struct{ width, got int }{{160, 160}, {640, 640}, {1280, 640}} {
-		still, report := capture(t, w.rtsp(realFFmpeg(t), Picturing{Width: c.width}), Visit{Camera: cam, Strict: true}, time.Minute)
+		still, report := capture(t, w.rtsp(testkit.RealFFmpeg(t), ffmpeg.Picturing{Width: c.width}), Visit{Camera: cam, Strict: true}, time.Minute)
 		if report.Err != nil || still.Width != c.got || still.Height != c.got*9/16 || (still.Decode > 0) != (c.got < 640) {
 			t.Errorf("width %d: %dx%d, decode %s, %v", c.width, still.Width, still.Height, still.Decode, report.Err)
 		}
 	}
-	_, report := capture(t, w.rtsp("no-such-ffmpeg", Picturing{Width: 160}), Visit{Camera: cam}, time.Minute)
-	if report.Err == nil || report.Err.Class != "local" || report.Err.Step != "decode" || report.Err.Hint != hintInstall {
+	_, report := capture(t, w.rtsp("no-such-ffmpeg", ffmpeg.Picturing{Width: 160}), Visit{Camera: cam}, time.Minute)
+	if report.Err == nil || report.Err.Class != "local" || report.Err.Step != "decode" || report.Err.Hint != ffmpeg.HintInstall {
 		t.Errorf("without an ffmpeg: %+v", report.Err)
 	}
 }
 
 func TestEverySourceHeedsWidthAndQuality(t *testing.T) {
 	t.Parallel()
-	ffmpeg := realFFmpeg(t)
+	program := testkit.RealFFmpeg(t)
 	_, cam := start(t, camsim.Config{Temper: camsim.Healthy})
 	w := newWorkbench(t)
-	for name, source := range map[string]func(Picturing) Source{
-		"rtsp":   func(p Picturing) Source { return w.rtsp(ffmpeg, p) },
-		"ffmpeg": func(p Picturing) Source { return NewFFmpeg(ffmpeg, p, w.supervisor, w.slots) },
+	for name, source := range map[string]func(ffmpeg.Picturing) Source{
+		"rtsp":   func(p ffmpeg.Picturing) Source { return w.rtsp(program, p) },
+		"ffmpeg": func(p ffmpeg.Picturing) Source { return NewFFmpeg(program, p, w.supervisor, w.slots) },
 	} {
-		size := func(p Picturing, width int) int {
+		size := func(p ffmpeg.Picturing, width int) int {
 			still, report := capture(t, source(p), Visit{Camera: cam, Strict: true}, time.Minute)
 			if report.Err != nil {
 				t.Fatalf("%s %+v: %v", name, p, report.Err)
@@ -215,12 +217,12 @@ func TestEverySourceHeedsWidthAndQuality(t *testing.T) {
 			}
 			return len(still.JPEG)
 		}
-		fine, coarse := size(Picturing{Quality: 2}, 640), size(Picturing{Quality: 20}, 640)
+		fine, coarse := size(ffmpeg.Picturing{Quality: 2}, 640), size(ffmpeg.Picturing{Quality: 20}, 640)
 		if coarse*2 > fine {
 			t.Errorf("%s: %d bytes of quality 2 and %d of quality 20", name, fine, coarse)
 		}
-		size(Picturing{Width: 320}, 320)
-		size(Picturing{Width: 1920}, 640) // nothing is enlarged
+		size(ffmpeg.Picturing{Width: 320}, 320)
+		size(ffmpeg.Picturing{Width: 1920}, 640) // nothing is enlarged
 	}
 }
 
@@ -239,7 +241,7 @@ func capture(t *testing.T, source Source, v Visit, limit time.Duration) (Still, 
 	return result.Still, Report{Dialled: result.Dialled, Err: result.Err}
 }
 
-func (w workbench) rtsp(program string, picturing Picturing) *RTSP {
+func (w workbench) rtsp(program string, picturing ffmpeg.Picturing) *RTSP {
 	if path, err := supervise.Find(program); err == nil {
 		program = path
 	}

@@ -12,14 +12,16 @@ import (
 
 	"github.com/camwarden/camwarden/pkg/camsim"
 	"github.com/camwarden/camwarden/pkg/fault"
+	"github.com/camwarden/camwarden/pkg/ffmpeg"
+	"github.com/camwarden/camwarden/pkg/testkit"
 )
 
 func TestAnOnlyVisitHasItsFFmpegReadyAndGivesItNothingBeforeItHasHungUp(t *testing.T) {
 	t.Parallel()
 	sim, cam := start(t, camsim.Config{Temper: camsim.LateKeyFrame})
 	w := newWorkbench(t)
-	program, calls := counting(t, standInFor(t, "good"))
-	source := w.rtsp(program, Picturing{})
+	program, calls := testkit.CountCalls(t, testkit.FFmpegFor(t, "good"))
+	source := w.rtsp(program, ffmpeg.Picturing{})
 	done := make(chan Report, 1)
 	go func() {
 		_, report := capture(t, source, Visit{Camera: cam}, time.Minute)
@@ -66,9 +68,9 @@ func TestAnFFmpegThatWasReadyInVainIsGone(t *testing.T) {
 			t.Parallel()
 			_, cam := start(t, camsim.Config{Temper: camsim.SilentAfterPlay})
 			w := newWorkbench(t)
-			program, calls := counting(t, standInFor(t, behaviour))
+			program, calls := testkit.CountCalls(t, testkit.FFmpegFor(t, behaviour))
 			began := time.Now()
-			_, report := capture(t, w.rtsp(program, Picturing{}), Visit{Camera: cam}, 8*time.Second)
+			_, report := capture(t, w.rtsp(program, ffmpeg.Picturing{}), Visit{Camera: cam}, 8*time.Second)
 			if report.Err == nil || report.Err.Class != fault.Timeout || report.Err.Step != fault.Media {
 				t.Errorf("%+v", report.Err)
 			}
@@ -90,8 +92,8 @@ func TestAnFFmpegThatWasReadyInVainIsGone(t *testing.T) {
 func TestVisitsThatAreNotAloneStartNoFFmpegBeforeTheyNeedOne(t *testing.T) {
 	t.Parallel()
 	w := newWorkbench(t)
-	program, calls := counting(t, standInFor(t, "good"))
-	source := w.rtsp(program, Picturing{})
+	program, calls := testkit.CountCalls(t, testkit.FFmpegFor(t, "good"))
+	source := w.rtsp(program, ffmpeg.Picturing{})
 	var all, visits sync.WaitGroup
 	ctx, cancel := context.WithCancel(t.Context())
 	for range 3 {
@@ -101,9 +103,9 @@ func TestVisitsThatAreNotAloneStartNoFFmpegBeforeTheyNeedOne(t *testing.T) {
 				time.Sleep(time.Millisecond)
 			}
 		})
-		source.decoder.enter() // as if it had just begun
+		source.decoder.Enter() // as if it had just begun
 		visits.Go(func() {
-			defer source.decoder.leave()
+			defer source.decoder.Leave()
 			visit, end := context.WithTimeout(ctx, time.Minute)
 			defer end()
 			_, _ = source.Capture(visit, Visit{Camera: cam})

@@ -12,6 +12,7 @@ import (
 	"github.com/camwarden/camwarden/pkg/camera"
 	"github.com/camwarden/camwarden/pkg/depacketize"
 	"github.com/camwarden/camwarden/pkg/fault"
+	"github.com/camwarden/camwarden/pkg/ffmpeg"
 	"github.com/camwarden/camwarden/pkg/go2rtc"
 	"github.com/camwarden/camwarden/pkg/ledger"
 	"github.com/camwarden/camwarden/pkg/proc"
@@ -49,7 +50,7 @@ func (g *Go2rtc) Capture(ctx context.Context, v Visit) (Still, Report) {
 	still, report := r.capture(ctx)
 	if report.Err != nil {
 		if report.Err.Class == fault.Timeout && v.Cut != nil {
-			report.Err = fault.New(fault.Deadline, report.Err.Step, "ended%s: %w", at(report.Err.Step), v.Cut)
+			report.Err = fault.New(fault.Deadline, report.Err.Step, "ended%s: %w", report.Err.Step.At(), v.Cut)
 		}
 		report.Err = clean(report.Err, redact.New(v.Password))
 	}
@@ -77,7 +78,7 @@ func (r *relayedVisit) capture(ctx context.Context) (Still, Report) {
 	}
 	report.Relayed = true
 	held, err := r.slots.Take(ctx, slot.Request{
-		Camera: r.v.Camera, Kind: ledger.Connection, Deadline: proc.BootTime() + time.Until(r.until) + slack, Relay: r.relay(),
+		Camera: r.v.Camera, Kind: ledger.Connection, Deadline: proc.BootTime() + time.Until(r.until) + ffmpeg.Slack, Relay: r.relay(),
 	})
 	if err != nil {
 		report.Err = fault.From(err, fault.Local, "")
@@ -104,7 +105,7 @@ func (r *relayedVisit) relay() *ledger.Relay {
 // is not sent there.
 func (r *relayedVisit) look(ctx context.Context) (codec string, report Report) {
 	held, err := r.slots.Take(ctx, slot.Request{
-		Camera: r.v.Camera, Kind: ledger.Connection, Deadline: proc.BootTime() + time.Until(r.until) + slack,
+		Camera: r.v.Camera, Kind: ledger.Connection, Deadline: proc.BootTime() + time.Until(r.until) + ffmpeg.Slack,
 	})
 	if err != nil {
 		return "", Report{Err: fault.From(err, fault.Local, "")}
@@ -192,7 +193,7 @@ func (r *relayedVisit) still(ctx context.Context, name, codec string) (Still, *f
 	if errors.Is(err, go2rtc.ErrEmpty) && time.Since(began) > answerFor {
 		// The camera answered OPTIONS and DESCRIBE a moment ago, so this was SETUP; to ask for the reason takes as long again.
 		return Still{}, fault.New(fault.Timeout, fault.Setup, "%v, after it had waited %s for the camera to answer SETUP", err, answerFor+answerSlack).
-			WithHint(hintMute)
+			WithHint(ffmpeg.HintMute)
 	}
 	if errors.Is(err, go2rtc.ErrUnknown) && name == r.keeper.Name(r.v.Camera.ID) {
 		again := r.keeper.Register(ctx, streams.Wish{Camera: r.v.Camera, Password: r.v.Password})[0]

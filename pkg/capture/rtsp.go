@@ -10,6 +10,7 @@ import (
 	"github.com/camwarden/camwarden/pkg/camera"
 	"github.com/camwarden/camwarden/pkg/depacketize"
 	"github.com/camwarden/camwarden/pkg/fault"
+	"github.com/camwarden/camwarden/pkg/ffmpeg"
 	"github.com/camwarden/camwarden/pkg/jpeg"
 	"github.com/camwarden/camwarden/pkg/ledger"
 	"github.com/camwarden/camwarden/pkg/proc"
@@ -24,16 +25,16 @@ import (
 // a camera that sends JPEG needs none.
 type RTSP struct {
 	slots   slot.Table
-	decoder *decoder
+	decoder *ffmpeg.Decoder
 	notices []string
 }
 
 // NewRTSP returns the source. The program decodes; it is an ffmpeg, named by path or to be found in PATH.
-func NewRTSP(program string, picturing Picturing, supervisor *supervise.Supervisor, slots slot.Table) *RTSP {
+func NewRTSP(program string, picturing ffmpeg.Picturing, supervisor *supervise.Supervisor, slots slot.Table) *RTSP {
 	if program == "" {
 		program = "ffmpeg"
 	}
-	return &RTSP{slots: slots, decoder: newDecoder(program, picturing, supervisor, slots.Ledger)}
+	return &RTSP{slots: slots, decoder: ffmpeg.NewDecoder(program, picturing, supervisor, slots.Ledger)}
 }
 
 // Name is "rtsp".
@@ -41,8 +42,8 @@ func (r *RTSP) Name() string { return "rtsp" }
 
 // Check always passes: without an ffmpeg the source still serves the cameras that send JPEG, and a notice says so.
 func (r *RTSP) Check(context.Context) error {
-	found, err := find(r.decoder.program)
-	r.notices = found.notices
+	notices, err := r.decoder.Look()
+	r.notices = notices
 	if err != nil {
 		r.notices = []string{"only cameras that send JPEG can give stills by the source rtsp: " + err.Error()}
 	}
@@ -67,22 +68,22 @@ func (r *RTSP) Capture(ctx context.Context, v Visit) (Still, Report) {
 	ctx, deadline, cancel := v.bounded(ctx)
 	defer cancel()
 	held, err := r.slots.Take(ctx, slot.Request{
-		Camera: v.Camera, Kind: ledger.Connection, Deadline: proc.BootTime() + time.Until(deadline) + slack,
+		Camera: v.Camera, Kind: ledger.Connection, Deadline: proc.BootTime() + time.Until(deadline) + ffmpeg.Slack,
 	})
 	if err != nil {
 		return Still{}, Report{Err: fault.From(err, fault.Local, "")}
 	}
-	r.decoder.enter()
-	defer r.decoder.leave()
+	r.decoder.Enter()
+	defer r.decoder.Leave()
 	began := time.Now()
-	var waiting *poised
+	var waiting *ffmpeg.Poised
 	frame, report := r.fetch(ctx, v, held, time.Until(deadline), func(step fault.Step, codec depacketize.Codec) {
 		if step == fault.Play && codec != depacketize.JPEG {
-			waiting = r.decoder.poise(ctx, v.Camera.ID, spelling(codec))
+			waiting = r.decoder.Poise(ctx, v.Camera.ID, spelling(codec))
 		}
 	})
 	if report.Err != nil {
-		waiting.dismiss()
+		waiting.Dismiss()
 		return Still{}, report
 	}
 	still := Still{
@@ -111,7 +112,7 @@ func (r *RTSP) fetch(
 		Address: v.Camera.Address, Scheme: v.Camera.Scheme, Host: v.Camera.Host, Path: v.Camera.Path,
 		Username: v.Camera.Username, Password: v.Password, Transport: v.Camera.Transport,
 	}
-	_, missing := r.decoder.find()
+	missing := r.decoder.Missing()
 	if missing != nil {
 		target.Codecs = []depacketize.Codec{depacketize.JPEG}
 	}
@@ -126,9 +127,9 @@ func (r *RTSP) fetch(
 	switch {
 	case missing != nil && report.Err.Class == fault.NoVideo:
 		report.Err = fault.New(fault.Local, report.Err.Step, "%s sends no JPEG, and nothing else can be decoded: %w", v.Camera.Address, missing).
-			WithHint(hintInstall)
+			WithHint(ffmpeg.HintInstall)
 	case v.Cut != nil && report.Err.Class == fault.Timeout:
-		report.Err = fault.New(fault.Deadline, report.Err.Step, "ended%s: %w", at(report.Err.Step), v.Cut)
+		report.Err = fault.New(fault.Deadline, report.Err.Step, "ended%s: %w", report.Err.Step.At(), v.Cut)
 	}
 	report.Err = clean(report.Err, redact.New(v.Password))
 	return frame, report
@@ -143,8 +144,8 @@ func limitsFor(left time.Duration) rtsp.Limits {
 
 // picture turns the key frame in still.JPEG into a JPEG, where it is none yet or too wide, and fills in the rest. An ffmpeg may
 // be waiting for it.
-func (r *RTSP) picture(ctx context.Context, v Visit, still *Still, waiting *poised) *fault.Error {
-	widest := r.decoder.picturing.Width
+func (r *RTSP) picture(ctx context.Context, v Visit, still *Still, waiting *ffmpeg.Poised) *fault.Error {
+	widest := r.decoder.Width()
 	if still.Codec == string(depacketize.JPEG) {
 		picture, err := jpeg.Validate(still.JPEG, v.Strict)
 		if err != nil || widest <= 0 || picture.Width <= widest {
@@ -155,9 +156,9 @@ func (r *RTSP) picture(ctx context.Context, v Visit, still *Still, waiting *pois
 	began := time.Now()
 	var err *fault.Error
 	if waiting != nil {
-		still.JPEG, err = waiting.decode(still.JPEG)
+		still.JPEG, err = waiting.Decode(still.JPEG)
 	} else {
-		still.JPEG, err = r.decoder.decode(ctx, v.Camera.ID, still.Codec, still.JPEG)
+		still.JPEG, err = r.decoder.Decode(ctx, v.Camera.ID, still.Codec, still.JPEG)
 	}
 	if err != nil {
 		return err

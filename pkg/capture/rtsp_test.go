@@ -14,9 +14,11 @@ import (
 	"github.com/camwarden/camwarden/pkg/camera"
 	"github.com/camwarden/camwarden/pkg/camsim"
 	"github.com/camwarden/camwarden/pkg/fault"
+	"github.com/camwarden/camwarden/pkg/ffmpeg"
 	"github.com/camwarden/camwarden/pkg/ledger"
 	"github.com/camwarden/camwarden/pkg/proc"
 	"github.com/camwarden/camwarden/pkg/rtsp"
+	"github.com/camwarden/camwarden/pkg/testkit"
 )
 
 func TestASlotCoolsExactlyWhenASessionEndedWithoutTEARDOWN(t *testing.T) {
@@ -30,7 +32,7 @@ func TestASlotCoolsExactlyWhenASessionEndedWithoutTEARDOWN(t *testing.T) {
 			}
 			sim, cam := start(t, config)
 			w := newWorkbench(t)
-			_, report := capture(t, w.rtsp(standInFor(t, "good"), Picturing{}), Visit{Camera: cam}, 4*time.Second)
+			_, report := capture(t, w.rtsp(testkit.FFmpegFor(t, "good"), ffmpeg.Picturing{}), Visit{Camera: cam}, 4*time.Second)
 			if !report.Dialled {
 				t.Fatalf("not dialled: %+v", report)
 			}
@@ -79,8 +81,8 @@ func TestAfterRTSPTheSourceFFmpegGetsItsTurnOnlyWhereItWouldNotRepeatARefusal(t 
 			}
 			sim, cam := start(t, config)
 			w := newWorkbench(t)
-			ffmpeg := standInFor(t, "good") // answers like one, dials nobody
-			chain, err := NewChain(t.Context(), []Source{w.rtsp(ffmpeg, Picturing{}), w.source(ffmpeg)})
+			program := testkit.FFmpegFor(t, "good") // answers like one, dials nobody
+			chain, err := NewChain(t.Context(), []Source{w.rtsp(program, ffmpeg.Picturing{}), w.source(program)})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -158,8 +160,8 @@ func TestWhatRTSPCannotReadFFmpegMayWithTheOneSlotThereIs(t *testing.T) {
 	t.Parallel()
 	cam, counts := exotic(t)
 	w := newWorkbench(t)
-	ffmpeg := standInFor(t, "good")
-	chain, err := NewChain(t.Context(), []Source{w.rtsp(ffmpeg, Picturing{}), w.source(ffmpeg)})
+	program := testkit.FFmpegFor(t, "good")
+	chain, err := NewChain(t.Context(), []Source{w.rtsp(program, ffmpeg.Picturing{}), w.source(program)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -182,7 +184,7 @@ func TestWithoutAnFFmpegACameraThatSendsNoJPEGIsLeftBeforeItGivesASession(t *tes
 	t.Parallel()
 	sim, cam := start(t, camsim.Config{Temper: camsim.Digest, Username: "viewer", Password: odd})
 	w := newWorkbench(t)
-	source := w.rtsp("no-such-ffmpeg", Picturing{})
+	source := w.rtsp("no-such-ffmpeg", ffmpeg.Picturing{})
 	chain, err := NewChain(t.Context(), []Source{source, w.source("no-such-ffmpeg")})
 	if err != nil {
 		t.Fatalf("a source that can serve some cameras was left out: %v", err)
@@ -191,7 +193,7 @@ func TestWithoutAnFFmpegACameraThatSendsNoJPEGIsLeftBeforeItGivesASession(t *tes
 		t.Errorf("notices %q", notices)
 	}
 	result := chain.Visit(t.Context(), Visit{Camera: cam, Timeout: time.Minute})
-	if result.Err == nil || result.Err.Class != fault.Local || result.Err.Step != fault.Describe || result.Err.Hint != hintInstall ||
+	if result.Err == nil || result.Err.Class != fault.Local || result.Err.Step != fault.Describe || result.Err.Hint != ffmpeg.HintInstall ||
 		!strings.Contains(result.Err.Message, "no-such-ffmpeg") || len(result.Attempts) != 1 {
 		t.Errorf("%+v", result.Err)
 	}
@@ -206,8 +208,8 @@ func TestWithoutAnFFmpegACameraThatSendsNoJPEGIsLeftBeforeItGivesASession(t *tes
 func TestBehindASourceThatWorksFFmpegIsAskedWhatItCanOnlyWhenItsTurnComes(t *testing.T) {
 	t.Parallel()
 	w := newWorkbench(t)
-	broken := standInFor(t, "not") // exits 0 and says nothing: Check would refuse it
-	first, ffmpeg := w.rtsp(broken, Picturing{}), w.source(broken)
+	broken := testkit.FFmpegFor(t, "not") // exits 0 and says nothing: Check would refuse it
+	first, ffmpeg := w.rtsp(broken, ffmpeg.Picturing{}), w.source(broken)
 	if err := ffmpeg.Check(t.Context()); err == nil {
 		t.Fatal("the stand-in passes for an ffmpeg")
 	}
@@ -227,7 +229,7 @@ func TestAStillWhoseConnectionIsHeldByAnotherProcessIsReportedAndItsSlotCools(t 
 	t.Parallel()
 	sim, cam := start(t, camsim.Config{Temper: camsim.Healthy, Codec: camsim.MJPEG})
 	w := newWorkbench(t)
-	source := w.rtsp("no-such-ffmpeg", Picturing{})
+	source := w.rtsp("no-such-ffmpeg", ffmpeg.Picturing{})
 	// A connection of the test stands for one that a forked child still holds.
 	conn, err := net.Dial("tcp", sim.Address().String())
 	if err != nil {

@@ -15,18 +15,8 @@ import (
 	"github.com/camwarden/camwarden/pkg/fault"
 	"github.com/camwarden/camwarden/pkg/ledger"
 	"github.com/camwarden/camwarden/pkg/proc"
-	"github.com/camwarden/camwarden/pkg/supervise"
+	"github.com/camwarden/camwarden/pkg/testkit"
 )
-
-// realFFmpeg skips the test where there is none.
-func realFFmpeg(t *testing.T) string {
-	t.Helper()
-	path, err := supervise.Find("ffmpeg")
-	if err != nil {
-		t.Skip("ffmpeg is not installed; make test installs it")
-	}
-	return path
-}
 
 // start brings a simulated camera to life, and returns it as camwarden knows it.
 func start(t *testing.T, config camsim.Config) (*camsim.Camera, camera.Camera) {
@@ -46,7 +36,7 @@ func start(t *testing.T, config camsim.Config) (*camsim.Camera, camera.Camera) {
 
 func TestEachTemperHasItsClassAndStepAndLeavesNothing(t *testing.T) {
 	t.Parallel()
-	ffmpeg := realFFmpeg(t)
+	ffmpeg := testkit.RealFFmpeg(t)
 	const short, ample = 5 * time.Second, 30 * time.Second
 	for _, c := range []struct {
 		config camsim.Config
@@ -170,7 +160,7 @@ func TestASilentCameraIsToldTheEndByFFmpegItself(t *testing.T) {
 	sim, cam := start(t, camsim.Config{Temper: camsim.SilentAfterPlay})
 	w := newWorkbench(t)
 	// Long enough that the part of it which ffmpeg has for its good-bye is ample on a busy host too.
-	_, report := w.visit(t, realFFmpeg(t), Visit{Camera: cam}, 12*time.Second)
+	_, report := w.visit(t, testkit.RealFFmpeg(t), Visit{Camera: cam}, 12*time.Second)
 	if report.Err == nil || report.Err.Class != fault.Timeout {
 		t.Errorf("%+v", report)
 	}
@@ -194,7 +184,7 @@ func TestACameraOfOnePictureASecondIsNotWatchedForSeven(t *testing.T) {
 	}
 	_, cam := start(t, camsim.Config{Temper: camsim.Healthy, Clip: clip})
 	w := newWorkbench(t)
-	still, report := w.visit(t, realFFmpeg(t), Visit{Camera: cam}, 30*time.Second)
+	still, report := w.visit(t, testkit.RealFFmpeg(t), Visit{Camera: cam}, 30*time.Second)
 	if report.Err != nil || still.Width != 640 {
 		t.Fatalf("%+v", report)
 	}
@@ -205,7 +195,7 @@ func TestACameraOfOnePictureASecondIsNotWatchedForSeven(t *testing.T) {
 
 func TestAFullCameraIsNotDialledAndASecondSlotIs(t *testing.T) {
 	t.Parallel()
-	ffmpeg := realFFmpeg(t)
+	ffmpeg := testkit.RealFFmpeg(t)
 	sim, cam := start(t, camsim.Config{Temper: camsim.Healthy})
 	cam.MaxConnections = 1
 	w := newWorkbench(t)
@@ -234,7 +224,7 @@ func TestARedirectedPictureIsNotTakenForTheCameras(t *testing.T) {
 	t.Parallel()
 	sim, cam := start(t, camsim.Config{Temper: camsim.Redirects})
 	w := newWorkbench(t)
-	still, report := w.visit(t, realFFmpeg(t), Visit{Camera: cam}, 20*time.Second)
+	still, report := w.visit(t, testkit.RealFFmpeg(t), Visit{Camera: cam}, 20*time.Second)
 	if report.Err == nil || report.Err.Class != fault.Protocol || !report.Final || len(still.JPEG) > 0 {
 		t.Errorf("%+v", report)
 	}
@@ -245,7 +235,7 @@ func TestARedirectedPictureIsNotTakenForTheCameras(t *testing.T) {
 
 func TestAVisitWithoutPatienceIsBoundedAllTheSame(t *testing.T) {
 	t.Parallel()
-	ffmpeg := realFFmpeg(t)
+	ffmpeg := testkit.RealFFmpeg(t)
 	_, cam := start(t, camsim.Config{Temper: camsim.MuteAtConnect})
 	w := newWorkbench(t)
 	source := w.source(ffmpeg)

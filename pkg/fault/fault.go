@@ -4,6 +4,7 @@ package fault
 import (
 	"errors"
 	"fmt"
+	"strings"
 
 	"golang.org/x/sys/unix"
 )
@@ -51,6 +52,21 @@ const (
 	KeyFrame Step = "keyframe"
 	Decoding Step = "decode"
 )
+
+// At is " at PLAY" for messages, or "" when the step is not known.
+func (s Step) At() string {
+	switch s {
+	case "":
+		return ""
+	case Media, KeyFrame:
+		return " after PLAY"
+	case Decoding:
+		return " while decoding"
+	case Connect:
+		return " while connecting"
+	}
+	return " at " + strings.ToUpper(string(s))
+}
 
 // Error is one failure as the documents show it. Its texts hold no secret:
 // whoever fills them in redacts where the text enters.

@@ -2,34 +2,16 @@ package jpeg
 
 import (
 	"bytes"
-	"image"
-	"image/color"
-	"image/jpeg"
 	"testing"
 
 	"github.com/camwarden/camwarden/pkg/fault"
+	"github.com/camwarden/camwarden/pkg/testkit"
 )
-
-// photo is a JPEG with enough detail that its compressed data is long.
-func photo(t testing.TB, width, height int) []byte {
-	t.Helper()
-	img := image.NewRGBA(image.Rect(0, 0, width, height))
-	for y := range height {
-		for x := range width {
-			img.Set(x, y, color.RGBA{uint8(x * y), uint8(x ^ y), uint8(3*x + y), 255})
-		}
-	}
-	var b bytes.Buffer
-	if err := jpeg.Encode(&b, img, nil); err != nil {
-		t.Fatal(err)
-	}
-	return b.Bytes()
-}
 
 func TestAWholeJPEGIsValidAndToldItsSize(t *testing.T) {
 	t.Parallel()
-	whole := photo(t, 320, 180)
-	thumbnail := append([]byte{0xff, 0xe1, 0x01, 0x02}, append(bytes.Clone(photo(t, 16, 16))[:256:256], 0)[:256]...)
+	whole := testkit.Photo(t, 320, 180)
+	thumbnail := append([]byte{0xff, 0xe1, 0x01, 0x02}, append(bytes.Clone(testkit.Photo(t, 16, 16))[:256:256], 0)[:256]...)
 	withThumbnail := bytes.Join([][]byte{whole[:2], thumbnail, whole[2:]}, nil)
 	for name, b := range map[string][]byte{"plain": whole, "with a thumbnail inside": withThumbnail} {
 		for _, strict := range []bool{false, true} {
@@ -43,7 +25,7 @@ func TestAWholeJPEGIsValidAndToldItsSize(t *testing.T) {
 
 func TestAnythingButOneWholeJPEGIsRefused(t *testing.T) {
 	t.Parallel()
-	whole := photo(t, 320, 180)
+	whole := testkit.Photo(t, 320, 180)
 	tiny, huge := bytes.Clone(whole), bytes.Clone(whole)
 	sof := bytes.Index(whole, []byte{0xff, 0xc0})
 	copy(tiny[sof+5:], []byte{0, 1, 0, 1})
@@ -76,7 +58,7 @@ func TestAnythingButOneWholeJPEGIsRefused(t *testing.T) {
 
 func TestStrictFindsAHoleThatTheHeadersDoNotShow(t *testing.T) {
 	t.Parallel()
-	whole := photo(t, 320, 180)
+	whole := testkit.Photo(t, 320, 180)
 	sos := bytes.Index(whole, []byte{0xff, 0xda})
 	data := sos + 20
 	hole := append(bytes.Clone(whole[:data+(len(whole)-data)/3]), 0xff, 0xd9)
@@ -89,7 +71,7 @@ func TestStrictFindsAHoleThatTheHeadersDoNotShow(t *testing.T) {
 }
 
 func FuzzValidate(f *testing.F) {
-	f.Add(photo(f, 32, 32), true)
+	f.Add(testkit.Photo(f, 32, 32), true)
 	f.Add([]byte{0xff, 0xd8, 0xff, 0xe0, 0, 0, 0xff, 0xd9}, false)
 	f.Fuzz(func(t *testing.T, b []byte, strict bool) {
 		p, err := Validate(b, strict)

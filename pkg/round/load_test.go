@@ -11,6 +11,7 @@ import (
 
 	"github.com/camwarden/camwarden/pkg/camsim"
 	"github.com/camwarden/camwarden/pkg/capture"
+	"github.com/camwarden/camwarden/pkg/ffmpeg"
 	"github.com/camwarden/camwarden/pkg/slot"
 )
 
@@ -26,7 +27,7 @@ func TestWaitingForOnesFFmpegIsNoPartOfTheVisitsTime(t *testing.T) {
 	}
 	b := setUp(t, subnet(t, tempers...)...)
 	b.plan.Jobs, b.plan.Timeout = len(tempers), 2*aPlaceIsKept
-	b.deps.Sources = []capture.Source{capture.NewFFmpeg(hangsAtFirst(t, hang), capture.Picturing{}, b.supervisor, slot.Table{Ledger: b.book, FS: b.deps.FS})}
+	b.deps.Sources = []capture.Source{capture.NewFFmpeg(hangsAtFirst(t, hang), ffmpeg.Picturing{}, b.supervisor, slot.Table{Ledger: b.book, FS: b.deps.FS})}
 	report := b.run()
 	if report.Summary.OK != 1 || report.Summary.Failed != hang {
 		t.Errorf("%+v", report.Summary)

@@ -17,6 +17,7 @@ import (
 	"github.com/camwarden/camwarden/pkg/camsim"
 	"github.com/camwarden/camwarden/pkg/capture"
 	"github.com/camwarden/camwarden/pkg/fault"
+	"github.com/camwarden/camwarden/pkg/ffmpeg"
 	"github.com/camwarden/camwarden/pkg/ledger"
 	"github.com/camwarden/camwarden/pkg/proc"
 	"github.com/camwarden/camwarden/pkg/round"
@@ -54,7 +55,7 @@ func setUp(t *testing.T, cameras ...camera.Camera) *bench {
 		},
 		deps: round.Deps{
 			Ledger: book, FS: proc.Default(), Run: book.Run(),
-			Sources: []capture.Source{capture.NewFFmpeg("ffmpeg", capture.Picturing{}, supervisor, slot.Table{Ledger: book, FS: proc.Default()})},
+			Sources: []capture.Source{capture.NewFFmpeg("ffmpeg", ffmpeg.Picturing{}, supervisor, slot.Table{Ledger: book, FS: proc.Default()})},
 			Lookup:  func(host string) (netip.Addr, error) { return netip.Addr{}, fmt.Errorf("no such host: %s", host) },
 		},
 	}

@@ -11,13 +11,14 @@ import (
 	"github.com/camwarden/camwarden/pkg/camsim"
 	"github.com/camwarden/camwarden/pkg/capture"
 	"github.com/camwarden/camwarden/pkg/fault"
+	"github.com/camwarden/camwarden/pkg/ffmpeg"
 	"github.com/camwarden/camwarden/pkg/proc"
 	"github.com/camwarden/camwarden/pkg/slot"
 )
 
 // byRTSPOnly makes the source rtsp the only one of the bench.
 func (b *bench) byRTSPOnly() *bench {
-	b.deps.Sources = []capture.Source{capture.NewRTSP("ffmpeg", capture.Picturing{}, b.supervisor, slot.Table{Ledger: b.book, FS: proc.Default()})}
+	b.deps.Sources = []capture.Source{capture.NewRTSP("ffmpeg", ffmpeg.Picturing{}, b.supervisor, slot.Table{Ledger: b.book, FS: proc.Default()})}
 	return b
 }
 

@@ -10,6 +10,7 @@ import (
 	"github.com/camwarden/camwarden/pkg/camsim"
 	"github.com/camwarden/camwarden/pkg/capture"
 	"github.com/camwarden/camwarden/pkg/fault"
+	"github.com/camwarden/camwarden/pkg/ffmpeg"
 	"github.com/camwarden/camwarden/pkg/proc"
 	"github.com/camwarden/camwarden/pkg/round"
 	"github.com/camwarden/camwarden/pkg/slot"
@@ -90,7 +91,7 @@ func TestEveryTemperEndsInTimeWithItsReasonAndLeavesNothing(t *testing.T) {
 
 func TestTheSourceRTSPNamesEveryStepLogsInOnceFollowsNobodyAndSaysTeardown(t *testing.T) {
 	sim := visitEveryTemper(t, byRTSP(), func(b *bench) []capture.Source {
-		return []capture.Source{capture.NewRTSP("ffmpeg", capture.Picturing{}, b.supervisor, slot.Table{Ledger: b.book, FS: proc.Default()})}
+		return []capture.Source{capture.NewRTSP("ffmpeg", ffmpeg.Picturing{}, b.supervisor, slot.Table{Ledger: b.book, FS: proc.Default()})}
 	})
 	for _, cam := range sim.Cameras {
 		c := cam.Counts()

@@ -20,6 +20,7 @@ import (
 
 	"github.com/camwarden/camwarden/pkg/camera"
 	"github.com/camwarden/camwarden/pkg/capture"
+	"github.com/camwarden/camwarden/pkg/ffmpeg"
 	"github.com/camwarden/camwarden/pkg/ledger"
 	"github.com/camwarden/camwarden/pkg/proc"
 	"github.com/camwarden/camwarden/pkg/slot"
@@ -56,7 +57,7 @@ func run(address, dir, many string) ([]still, error) {
 	if err != nil {
 		return nil, err
 	}
-	source := capture.NewRTSP("ffmpeg", capture.Picturing{}, nil, slot.Table{Ledger: book, FS: table})
+	source := capture.NewRTSP("ffmpeg", ffmpeg.Picturing{}, nil, slot.Table{Ledger: book, FS: table})
 	visit := capture.Visit{Timeout: 10 * time.Second, Camera: camera.Camera{
 		ID: "gate", Host: at.Addr().String(), Port: at.Port(), Address: at, Scheme: "rtsp", Path: "/stream1",
 		Transport: camera.TCP, MaxConnections: 1, SessionTimeout: time.Second,

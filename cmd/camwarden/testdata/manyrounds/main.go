@@ -23,6 +23,7 @@ import (
 	"github.com/camwarden/camwarden/pkg/camera"
 	"github.com/camwarden/camwarden/pkg/capture"
 	"github.com/camwarden/camwarden/pkg/config"
+	"github.com/camwarden/camwarden/pkg/ffmpeg"
 	"github.com/camwarden/camwarden/pkg/ledger"
 	"github.com/camwarden/camwarden/pkg/proc"
 	"github.com/camwarden/camwarden/pkg/round"
@@ -103,9 +104,9 @@ func once(plan round.Plan, stateDir, name string, i int) (round.Report, error) {
 	}
 	defer children.Close()
 	slots := slot.Table{Ledger: book, FS: proc.Default()}
-	var source capture.Source = capture.NewFFmpeg("ffmpeg", capture.Picturing{}, children, slots)
+	var source capture.Source = capture.NewFFmpeg("ffmpeg", ffmpeg.Picturing{}, children, slots)
 	if name == "rtsp" {
-		source = capture.NewRTSP("ffmpeg", capture.Picturing{}, children, slots)
+		source = capture.NewRTSP("ffmpeg", ffmpeg.Picturing{}, children, slots)
 	}
 	return round.Run(context.Background(), plan, round.Deps{
 		Ledger: book, FS: proc.Default(), Run: book.Run(), Sources: []capture.Source{source}, Lookup: lookup,

@@ -1,22 +1,21 @@
-package capture
+package ffmpeg
 
 import (
 	"bytes"
 	"context"
 	"fmt"
-	"os"
 	"os/exec"
-	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/camwarden/camwarden/pkg/fault"
+	"github.com/camwarden/camwarden/pkg/testkit"
 )
 
 // crowd decodes the frames at a moment when each finds all places taken and all others waiting, and returns what each got.
-func crowd(t *testing.T, d *decoder, limit time.Duration, frames map[string][]byte) (map[string][]byte, map[string]*fault.Error) {
+func crowd(t *testing.T, d *Decoder, limit time.Duration, frames map[string][]byte) (map[string][]byte, map[string]*fault.Error) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), limit)
 	defer cancel()
@@ -26,7 +25,7 @@ func crowd(t *testing.T, d *decoder, limit time.Duration, frames map[string][]by
 	pictures, errs := map[string][]byte{}, map[string]*fault.Error{}
 	for name, frame := range frames {
 		all.Go(func() {
-			picture, err := d.decode(ctx, name, "h264", frame)
+			picture, err := d.Decode(ctx, name, "h264", frame)
 			mu.Lock()
 			defer mu.Unlock()
 			pictures[name], errs[name] = picture, err
@@ -48,30 +47,16 @@ func crowd(t *testing.T, d *decoder, limit time.Duration, frames map[string][]by
 }
 
 // freeOne frees a place, as if whoever had it were done.
-func (d *decoder) freeOne() {
+func (d *Decoder) freeOne() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.free++
 	d.begin()
 }
 
-// counting returns a program that notes each call of another one and then becomes it, and what tells how often.
-func counting(t *testing.T, program string) (path string, calls func() int) {
-	t.Helper()
-	path = filepath.Join(t.TempDir(), "counting")
-	script := fmt.Sprintf("#!/bin/sh\necho >>'%s.calls'\nexec '%s' \"$@\"\n", path, program)
-	if err := os.WriteFile(path, []byte(script), 0o700); err != nil {
-		t.Fatal(err)
-	}
-	return path, func() int {
-		text, _ := os.ReadFile(path + ".calls")
-		return bytes.Count(text, []byte("\n"))
-	}
-}
-
 func TestFramesThatWaitAreDecodedTogetherAndEachGetsItsOwnPicture(t *testing.T) {
 	t.Parallel()
-	ffmpeg, calls := counting(t, realFFmpeg(t))
+	ffmpeg, calls := testkit.CountCalls(t, testkit.RealFFmpeg(t))
 	w := newWorkbench(t)
 	d := w.decoder(ffmpeg)
 	frames := map[string][]byte{}
@@ -80,7 +65,7 @@ func TestFramesThatWaitAreDecodedTogetherAndEachGetsItsOwnPicture(t *testing.T) 
 	}
 	pictures, errs := crowd(t, d, time.Minute, frames)
 	for name, frame := range frames {
-		alone, err := w.decoder(ffmpeg).decode(t.Context(), name, "h264", frame)
+		alone, err := w.decoder(ffmpeg).Decode(t.Context(), name, "h264", frame)
 		if errs[name] != nil || err != nil || !bytes.Equal(pictures[name], alone) {
 			t.Errorf("%s: together %d bytes, %v; alone %d bytes, %v", name, len(pictures[name]), errs[name], len(alone), err)
 		}
@@ -110,8 +95,8 @@ func TestAFrameThatIsWrongSpoilsNobodyElsesPicture(t *testing.T) {
 			for i := range 3 {
 				frames[fmt.Sprintf("cam%d", i)] = good
 			}
-			pictures, errs := crowd(t, w.decoder(realFFmpeg(t)), time.Minute, frames)
-			alone, err := w.decoder(realFFmpeg(t)).decode(t.Context(), "alone", "h264", good)
+			pictures, errs := crowd(t, w.decoder(testkit.RealFFmpeg(t)), time.Minute, frames)
+			alone, err := w.decoder(testkit.RealFFmpeg(t)).Decode(t.Context(), "alone", "h264", good)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -133,7 +118,7 @@ func TestWhatGoesWrongTogetherGoesWellAlone(t *testing.T) {
 		t.Run(behaviour, func(t *testing.T) {
 			t.Parallel()
 			w := newWorkbench(t)
-			program, calls := counting(t, standInFor(t, behaviour))
+			program, calls := testkit.CountCalls(t, testkit.FFmpegFor(t, behaviour))
 			frames := map[string][]byte{}
 			for i := range 4 {
 				frames[fmt.Sprintf("cam%d", i)] = []byte("a key frame")
@@ -162,14 +147,14 @@ func TestWhatGoesWrongTogetherGoesWellAlone(t *testing.T) {
 func TestCancelledTogetherTheyEndAtOnceAndLeaveNothing(t *testing.T) {
 	t.Parallel()
 	w := newWorkbench(t)
-	program, calls := counting(t, standInFor(t, "hangs-together"))
+	program, calls := testkit.CountCalls(t, testkit.FFmpegFor(t, "hangs-together"))
 	d := w.decoder(program)
 	d.free = 0
 	ctx, cancel := context.WithCancel(t.Context())
 	errs := make(chan *fault.Error, 4)
 	for range cap(errs) {
 		go func() {
-			_, err := d.decode(ctx, "gate", "h264", []byte("a key frame"))
+			_, err := d.Decode(ctx, "gate", "h264", []byte("a key frame"))
 			errs <- err
 		}()
 	}
@@ -203,7 +188,7 @@ func TestCancelledTogetherTheyEndAtOnceAndLeaveNothing(t *testing.T) {
 func colouredFrame(t *testing.T, width, height int) []byte {
 	t.Helper()
 	var stderr strings.Builder
-	cmd := exec.Command(realFFmpeg(t), "-nostdin", "-loglevel", "error", "-f", "lavfi", "-i", fmt.Sprintf("testsrc2=size=%dx%d:rate=1", width, height),
+	cmd := exec.Command(testkit.RealFFmpeg(t), "-nostdin", "-loglevel", "error", "-f", "lavfi", "-i", fmt.Sprintf("testsrc2=size=%dx%d:rate=1", width, height),
 		"-frames:v", "1", "-pix_fmt", "yuv420p", "-c:v", "libx264", "-f", "h264", "pipe:1")
 	cmd.Stderr = &stderr
 	frame, err := cmd.Output()

@@ -1,4 +1,4 @@
-package capture
+package ffmpeg
 
 import (
 	"context"
@@ -7,10 +7,10 @@ import (
 	"github.com/camwarden/camwarden/pkg/supervise"
 )
 
-// poised is an ffmpeg that is started while the camera's key frame is awaited, and reads nothing before the camera has been
+// Poised is an ffmpeg that is started while the camera's key frame is awaited, and reads nothing before the camera has been
 // hung up on: a visit then does not wait for its start, which takes longer than the decode of a 1080p picture.
-type poised struct {
-	decoder *decoder
+type Poised struct {
+	decoder *Decoder
 	visit   context.Context
 	give    context.CancelFunc
 	later   chan []byte
@@ -19,9 +19,9 @@ type poised struct {
 	err     *fault.Error
 }
 
-// poise starts an ffmpeg for a visit that is the only one under way; else it returns nil. Where many visits wait, one ffmpeg
+// Poise starts an ffmpeg for a visit that is the only one under way; else it returns nil. Where many visits wait, one ffmpeg
 // for several frames is better than one for each that waits along with it.
-func (d *decoder) poise(ctx context.Context, camera, codec string) *poised {
+func (d *Decoder) Poise(ctx context.Context, camera, codec string) *Poised {
 	d.mu.Lock()
 	lonely := d.visits == 1
 	d.mu.Unlock()
@@ -29,7 +29,7 @@ func (d *decoder) poise(ctx context.Context, camera, codec string) *poised {
 	if !lonely || left <= 0 {
 		return nil
 	}
-	e := &poised{decoder: d, visit: ctx, later: make(chan []byte, 1), ended: make(chan struct{})}
+	e := &Poised{decoder: d, visit: ctx, later: make(chan []byte, 1), ended: make(chan struct{})}
 	ctx, e.give = context.WithCancel(ctx)
 	go func() {
 		defer close(e.ended)
@@ -38,8 +38,8 @@ func (d *decoder) poise(ctx context.Context, camera, codec string) *poised {
 	return e
 }
 
-// decode gives it what it was started for.
-func (e *poised) decode(picture []byte) ([]byte, *fault.Error) {
+// Decode gives it what it was started for.
+func (e *Poised) Decode(picture []byte) ([]byte, *fault.Error) {
 	defer e.give()
 	e.later <- picture // nobody else sends, so there is room
 	<-e.ended
@@ -49,8 +49,8 @@ func (e *poised) decode(picture []byte) ([]byte, *fault.Error) {
 	return e.ending.Stdout, e.decoder.verdict(e.visit, e.ending)
 }
 
-// dismiss ends one that was started in vain. Its end of file is what it hears at once, a signal perhaps not: it is reading.
-func (e *poised) dismiss() {
+// Dismiss ends one that was started in vain. Its end of file is what it hears at once, a signal perhaps not: it is reading.
+func (e *Poised) Dismiss() {
 	if e == nil {
 		return
 	}
@@ -59,14 +59,14 @@ func (e *poised) dismiss() {
 	<-e.ended
 }
 
-// enter and leave count the visits under way.
-func (d *decoder) enter() {
+// Enter and Leave count the visits under way.
+func (d *Decoder) Enter() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.visits++
 }
 
-func (d *decoder) leave() {
+func (d *Decoder) Leave() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.visits--

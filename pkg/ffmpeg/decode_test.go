@@ -1,4 +1,4 @@
-package capture
+package ffmpeg
 
 import (
 	"bytes"
@@ -17,10 +17,11 @@ import (
 	"time"
 
 	"github.com/camwarden/camwarden/pkg/fault"
+	"github.com/camwarden/camwarden/pkg/testkit"
 )
 
-func (w workbench) decoder(program string) *decoder {
-	return newDecoder(program, Picturing{}, w.supervisor, w.ledger)
+func (w workbench) decoder(program string) *Decoder {
+	return NewDecoder(program, Picturing{}, w.supervisor, w.ledger)
 }
 
 func TestADecodeThatGoesWrongSaysHow(t *testing.T) {
@@ -43,14 +44,14 @@ func TestADecodeThatGoesWrongSaysHow(t *testing.T) {
 		t.Run(c.behaviour, func(t *testing.T) {
 			t.Parallel()
 			w := newWorkbench(t)
-			program := standInFor(t, c.behaviour)
+			program := testkit.FFmpegFor(t, c.behaviour)
 			if c.behaviour == "is-missing" {
 				program = filepath.Join(t.TempDir(), "no-such-ffmpeg")
 			}
 			ctx, cancel := context.WithTimeout(t.Context(), c.limit)
 			defer cancel()
 			began := time.Now()
-			picture, err := w.decoder(program).decode(ctx, "gate", "h264", []byte("a key frame"))
+			picture, err := w.decoder(program).Decode(ctx, "gate", "h264", []byte("a key frame"))
 			if took := time.Since(began); c.class == fault.Timeout && took > c.limit+10*time.Second {
 				t.Errorf("took %s", took)
 			}
@@ -75,7 +76,7 @@ func TestACancelledDecodeEndsAtOnce(t *testing.T) {
 	w := newWorkbench(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	time.AfterFunc(200*time.Millisecond, cancel)
-	_, err := w.decoder(standInFor(t, "hangs")).decode(ctx, "gate", "h264", []byte("a key frame"))
+	_, err := w.decoder(testkit.FFmpegFor(t, "hangs")).Decode(ctx, "gate", "h264", []byte("a key frame"))
 	if err == nil || err.Class != fault.Cancelled {
 		t.Errorf("%+v", err)
 	}
@@ -84,18 +85,18 @@ func TestACancelledDecodeEndsAtOnce(t *testing.T) {
 func TestAsManyPicturesAreDecodedAtOnceAsThereAreProcessors(t *testing.T) {
 	t.Parallel()
 	w := newWorkbench(t)
-	program := standInFor(t, "naps")
+	program := testkit.FFmpegFor(t, "naps")
 	d := w.decoder(program)
 	var all sync.WaitGroup
 	for range 3 * batchMost * runtime.GOMAXPROCS(0) { // whatever waits for a place is decoded up to batchMost at a time
 		all.Go(func() {
-			if _, err := d.decode(t.Context(), "gate", "h264", []byte("a key frame")); err != nil {
+			if _, err := d.Decode(t.Context(), "gate", "h264", []byte("a key frame")); err != nil {
 				t.Error(err)
 			}
 		})
 	}
 	all.Wait()
-	naps, most := mostAtOnce(t, program, "nap")
+	naps, most := testkit.MostAtOnce(t, program, "nap")
 	if naps < 3*runtime.GOMAXPROCS(0) {
 		t.Fatalf("%d were run", naps)
 	}
@@ -107,11 +108,11 @@ func TestAsManyPicturesAreDecodedAtOnceAsThereAreProcessors(t *testing.T) {
 func TestADecodeThatFindsNoProcessorInTimeSaysSo(t *testing.T) {
 	t.Parallel()
 	w := newWorkbench(t)
-	d := w.decoder(standInFor(t, "good"))
+	d := w.decoder(testkit.FFmpegFor(t, "good"))
 	d.free = 0 // others have all of them
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
-	_, err := d.decode(ctx, "gate", "h264", []byte("a key frame"))
+	_, err := d.Decode(ctx, "gate", "h264", []byte("a key frame"))
 	if err == nil || err.Class != fault.Timeout || err.Step != fault.Decoding || !strings.Contains(err.Hint, "-j") {
 		t.Errorf("%+v", err)
 	}
@@ -183,7 +184,7 @@ func canvas(width, height, macroblocks int) []byte {
 // A parameter set of thirty bytes can announce any size. What ffmpeg then takes is measured, not believed.
 func TestASizeThatNoCameraHasCostsNoMemory(t *testing.T) {
 	t.Parallel()
-	ffmpeg := realFFmpeg(t)
+	ffmpeg := testkit.RealFFmpeg(t)
 	w := newWorkbench(t)
 	d := w.decoder(ffmpeg)
 	// A child's figure begins at its parent's (getrusage(2)), and that of a test with the race detector is large: so one is
@@ -200,7 +201,7 @@ func TestASizeThatNoCameraHasCostsNoMemory(t *testing.T) {
 		{8192, 5120, 500, "damaged"}, // the largest allowed, and most of it missing
 	} {
 		frame := canvas(c.width, c.height, 300)
-		picture, err := d.decode(t.Context(), "gate", "h264", frame)
+		picture, err := d.Decode(t.Context(), "gate", "h264", frame)
 		if c.says == "" && (err != nil || len(picture) == 0) || c.says != "" && (err == nil || err.Class != fault.Decode || !strings.Contains(err.Message, c.says)) {
 			t.Errorf("%dx%d: %v", c.width, c.height, err)
 		}

@@ -1,4 +1,6 @@
-package capture
+// Package ffmpeg runs ffmpeg: what it is asked, what its words mean, what it leaves behind at a camera, and how many of them
+// decode at once.
+package ffmpeg
 
 import (
 	"strings"

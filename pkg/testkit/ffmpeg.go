@@ -1,4 +1,4 @@
-package capture
+package testkit
 
 import (
 	"bytes"
@@ -9,6 +9,7 @@ import (
 	"io"
 	"net/url"
 	"os"
+	"os/exec"
 	"os/signal"
 	"path/filepath"
 	"slices"
@@ -19,18 +20,56 @@ import (
 	"time"
 )
 
-// TestMain makes the test binary an ffmpeg when it is called by such a name: a link called ffmpeg-half behaves as "half".
-// The name is all that reaches it: children get a clean environment.
-func TestMain(m *testing.M) {
-	if behaviour, ok := strings.CutPrefix(filepath.Base(os.Args[0]), "ffmpeg-"); ok {
-		os.Exit(standIn(behaviour, os.Args[1:]))
+// FFmpeg is the end of a test binary that was called by the name of a stand-in: a link called ffmpeg-half behaves as "half". TestMain
+// asks it first. The name is all that reaches it: children get a clean environment.
+func FFmpeg() (code int, called bool) {
+	behaviour, called := strings.CutPrefix(filepath.Base(os.Args[0]), "ffmpeg-")
+	if called {
+		code = standIn(behaviour, os.Args[1:])
 	}
-	if address := os.Getenv(visitFor); address != "" {
-		fmt.Fprintln(os.Stderr, visitUntilKilled(address, os.Args[1]))
-		os.Exit(1)
-	}
-	os.Exit(m.Run())
+	return code, called
 }
+
+// FFmpegFor returns a link to this binary that behaves as the name says.
+func FFmpegFor(t testing.TB, behaviour string) string {
+	t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(t.TempDir(), "ffmpeg-"+behaviour)
+	if err := os.Symlink(self, path); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// RealFFmpeg skips the test where there is none.
+func RealFFmpeg(t testing.TB) string {
+	t.Helper()
+	path, err := exec.LookPath("ffmpeg")
+	if err != nil {
+		t.Skip("ffmpeg is not installed; make test installs it")
+	}
+	return path
+}
+
+// CountCalls returns a program that notes each call of another one and then becomes it, and what tells how often.
+func CountCalls(t testing.TB, program string) (path string, calls func() int) {
+	t.Helper()
+	path = filepath.Join(t.TempDir(), "counting")
+	script := fmt.Sprintf("#!/bin/sh\necho >>'%s.calls'\nexec '%s' \"$@\"\n", path, program)
+	if err := os.WriteFile(path, []byte(script), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	return path, func() int {
+		text, _ := os.ReadFile(path + ".calls")
+		return bytes.Count(text, []byte("\n"))
+	}
+}
+
+// scriptQuestion is what a stand-in is asked before it is trusted with a URL.
+const scriptQuestion = "ffconcat version 1.0\nfile 'data:,'\noption timeout 1\n"
 
 const (
 	modernHelp = "Demuxer rtsp [RTSP input]:\n  -timeout           <int64>      .D......... set timeout (in microseconds) of socket I/O operations\n"
@@ -61,8 +100,8 @@ func noteSpan(what string, from time.Time) bool {
 	return os.WriteFile(fmt.Sprintf("%s.%d.%s", os.Args[0], os.Getpid(), what), []byte(times), 0o600) == nil
 }
 
-// mostAtOnce reads what noteSpan wrote: how many spans there are, and how many overlapped at most.
-func mostAtOnce(t *testing.T, program, what string) (spans, most int) {
+// MostAtOnce reads what noteSpan wrote: how many spans there are, and how many overlapped at most.
+func MostAtOnce(t testing.TB, program, what string) (spans, most int) {
 	t.Helper()
 	files, err := filepath.Glob(program + ".*." + what)
 	if err != nil {
@@ -117,8 +156,10 @@ func standIn(behaviour string, args []string) int {
 	if err := os.WriteFile(os.Args[0]+".stdin", input, 0o600); err != nil {
 		return 99
 	}
-	var tb testing.B
-	picture := photo(&tb, 320, 180)
+	picture, err := photo(320, 180)
+	if err != nil {
+		return 99
+	}
 	together := len(outputs(args)) > 1
 	switch behaviour {
 	case "good":
@@ -205,9 +246,17 @@ func standIn(behaviour string, args []string) int {
 	return 0
 }
 
-// photo is a JPEG with enough detail that its compressed data is long.
-func photo(t testing.TB, width, height int) []byte {
+// Photo is a JPEG with enough detail that its compressed data is long.
+func Photo(t testing.TB, width, height int) []byte {
 	t.Helper()
+	picture, err := photo(width, height)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return picture
+}
+
+func photo(width, height int) ([]byte, error) {
 	img := image.NewRGBA(image.Rect(0, 0, width, height))
 	for y := range height {
 		for x := range width {
@@ -215,8 +264,6 @@ func photo(t testing.TB, width, height int) []byte {
 		}
 	}
 	var b bytes.Buffer
-	if err := jpeg.Encode(&b, img, nil); err != nil {
-		t.Fatal(err)
-	}
-	return b.Bytes()
+	err := jpeg.Encode(&b, img, nil)
+	return b.Bytes(), err
 }

@@ -1,4 +1,4 @@
-package capture
+package ffmpeg
 
 import (
 	"cmp"
@@ -52,10 +52,10 @@ const (
 	decodeAlloc  = 512 << 20
 )
 
-// decoder turns key frames into JPEGs with supervised ffmpegs that open nothing: a frame comes in and a picture goes out by
+// Decoder turns key frames into JPEGs with supervised ffmpegs that open nothing: a frame comes in and a picture goes out by
 // files that are open already. Decodes are held to the number of processors: waiting for a camera is cheap, decoding is
 // not, and the wait for a place must not hold a camera's connection. Frames that have to wait are decoded several at a time.
-type decoder struct {
+type Decoder struct {
 	program    string
 	picturing  Picturing
 	supervisor *supervise.Supervisor
@@ -70,8 +70,9 @@ type decoder struct {
 	visits   int        // under way, whether or not they have a frame yet
 }
 
-func newDecoder(program string, picturing Picturing, supervisor *supervise.Supervisor, book *ledger.Ledger) *decoder {
-	return &decoder{program: program, picturing: picturing, supervisor: supervisor, ledger: book, free: runtime.GOMAXPROCS(0)}
+// NewDecoder returns one for an ffmpeg, named by path or to be found in PATH.
+func NewDecoder(program string, picturing Picturing, supervisor *supervise.Supervisor, book *ledger.Ledger) *Decoder {
+	return &Decoder{program: program, picturing: picturing, supervisor: supervisor, ledger: book, free: runtime.GOMAXPROCS(0)}
 }
 
 // pending is a key frame on its way to become a JPEG.
@@ -95,9 +96,9 @@ func (f *pending) left() time.Duration {
 	return time.Minute
 }
 
-// decode returns the JPEG of a camera's key frame; the codec is in ffmpeg's spelling. Its errors are of class timeout, decode,
+// Decode returns the JPEG of a camera's key frame; the codec is in ffmpeg's spelling. Its errors are of class timeout, decode,
 // not-jpeg, local or cancelled, at step decode.
-func (d *decoder) decode(ctx context.Context, camera, codec string, picture []byte) ([]byte, *fault.Error) {
+func (d *Decoder) Decode(ctx context.Context, camera, codec string, picture []byte) ([]byte, *fault.Error) {
 	f := &pending{ctx: ctx, camera: camera, codec: codec, bytes: picture, done: make(chan struct{})}
 	d.enqueue(f)
 	select {
@@ -111,7 +112,7 @@ func (d *decoder) decode(ctx context.Context, camera, codec string, picture []by
 	return f.jpeg, f.err
 }
 
-func (d *decoder) enqueue(f *pending) {
+func (d *Decoder) enqueue(f *pending) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.queue = append(d.queue, f)
@@ -119,7 +120,7 @@ func (d *decoder) enqueue(f *pending) {
 }
 
 // begin takes a place, if one is free. The caller holds the lock.
-func (d *decoder) begin() {
+func (d *Decoder) begin() {
 	if d.free == 0 {
 		return
 	}
@@ -129,7 +130,7 @@ func (d *decoder) begin() {
 }
 
 // withdraw takes a frame back that nobody has begun to decode.
-func (d *decoder) withdraw(f *pending) bool {
+func (d *Decoder) withdraw(f *pending) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	i := slices.Index(d.queue, f)
@@ -140,7 +141,7 @@ func (d *decoder) withdraw(f *pending) bool {
 }
 
 // work holds a place as long as frames wait.
-func (d *decoder) work() {
+func (d *Decoder) work() {
 	for fresh := true; ; fresh = false {
 		frames := d.take(fresh)
 		switch len(frames) {
@@ -157,7 +158,7 @@ func (d *decoder) work() {
 
 // take takes the frame that has waited longest, and those behind it that may be decoded with it. Those who begin at the
 // same moment share what there is. With nothing to take it gives the place back.
-func (d *decoder) take(fresh bool) []*pending {
+func (d *Decoder) take(fresh bool) []*pending {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	most := batchMost
@@ -183,7 +184,7 @@ func (d *decoder) take(fresh bool) []*pending {
 }
 
 // single decodes one frame in a process of its own.
-func (d *decoder) single(f *pending) ([]byte, *fault.Error) {
+func (d *Decoder) single(f *pending) ([]byte, *fault.Error) {
 	left := f.left()
 	if left <= 0 {
 		return nil, d.late(f.ctx, "no time was left to decode the picture")
@@ -203,7 +204,7 @@ func environment() []string {
 }
 
 // find returns the path of the program. It is looked for until it has been found; later, starting it says whether it is there.
-func (d *decoder) find() (string, error) {
+func (d *Decoder) find() (string, error) {
 	if path := d.found.Load(); path != nil {
 		return *path, nil
 	}
@@ -214,13 +215,28 @@ func (d *decoder) find() (string, error) {
 	return path, err
 }
 
+// Look says what about the program weakens our promises, without running it. The error is of class no-source: it is not there.
+func (d *Decoder) Look() (notices []string, err *fault.Error) {
+	found, err := find(d.program)
+	return found.notices, err
+}
+
+// Missing is an error where there is no program, and no key frame can become a JPEG.
+func (d *Decoder) Missing() error {
+	_, err := d.find()
+	return err
+}
+
+// Width is the most that a picture may have, in pixels; 0: any.
+func (d *Decoder) Width() int { return d.picturing.Width }
+
 // run runs an ffmpeg that dials nobody; the spec lacks all that is the same for each.
-func (d *decoder) run(ctx context.Context, camera string, limit time.Duration, spec supervise.Spec) (supervise.Ending, *fault.Error) {
+func (d *Decoder) run(ctx context.Context, camera string, limit time.Duration, spec supervise.Spec) (supervise.Ending, *fault.Error) {
 	path, err := d.find()
 	if err != nil {
-		return supervise.Ending{}, fault.New(fault.Local, fault.Decoding, "the picture cannot be decoded: %w", err).WithHint(hintInstall)
+		return supervise.Ending{}, fault.New(fault.Local, fault.Decoding, "the picture cannot be decoded: %w", err).WithHint(HintInstall)
 	}
-	spec.Lease, err = d.ledger.Write(ledger.Lease{Kind: ledger.Process, Camera: camera, Deadline: proc.BootTime() + limit + slack, Note: "decoding"})
+	spec.Lease, err = d.ledger.Write(ledger.Lease{Kind: ledger.Process, Camera: camera, Deadline: proc.BootTime() + limit + Slack, Note: "decoding"})
 	if err != nil {
 		return supervise.Ending{}, fault.From(err, fault.Local, fault.Decoding)
 	}
@@ -235,34 +251,34 @@ func (d *decoder) run(ctx context.Context, camera string, limit time.Duration, s
 //   - threads and filter_threads 1: threads for one picture cost more than they give (10 ms).
 //
 // The optimal Huffman tables stay: they cost 10 ms and save 20 % of every file.
-func (d *decoder) args(codec string) []string {
+func (d *Decoder) args(codec string) []string {
 	args := append(d.common(), d.input(codec, decodePixels, "pipe:0")...)
 	return append(args, d.output(0, "pipe:1")...)
 }
 
-func (d *decoder) common() []string {
+func (d *Decoder) common() []string {
 	return []string{"-nostdin", "-hide_banner", "-nostats", "-loglevel", "level+warning", "-max_alloc", strconv.Itoa(decodeAlloc), "-filter_threads", "1"}
 }
 
-func (d *decoder) input(codec string, pixels int, from string) []string {
+func (d *Decoder) input(codec string, pixels int, from string) []string {
 	return []string{
 		"-protocol_whitelist", "pipe", "-threads", "1", "-max_pixels", strconv.Itoa(pixels), "-nofind_stream_info", "-f", codec, "-i", from,
 	}
 }
 
-func (d *decoder) output(input int, to string) []string {
+func (d *Decoder) output(input int, to string) []string {
 	args := []string{"-map", strconv.Itoa(input) + ":v", "-threads", "1", "-vf", d.picturing.filter()}
 	return append(args, d.picturing.output(to)...)
 }
 
-func (d *decoder) late(ctx context.Context, message string) *fault.Error {
+func (d *Decoder) late(ctx context.Context, message string) *fault.Error {
 	if ctx.Err() == context.Canceled { // Err returns these two values themselves
 		return fault.New(fault.Cancelled, fault.Decoding, "cancelled before the picture was decoded")
 	}
 	return fault.New(fault.Timeout, fault.Decoding, "%s", message).WithHint("visit fewer at once with -j, or raise the timeout")
 }
 
-func (d *decoder) verdict(ctx context.Context, ending supervise.Ending) *fault.Error {
+func (d *Decoder) verdict(ctx context.Context, ending supervise.Ending) *fault.Error {
 	switch ending.Kind {
 	case supervise.Refused:
 		return fault.From(ending.Err, fault.Local, fault.Decoding)

@@ -1,4 +1,4 @@
-package capture
+package ffmpeg
 
 import (
 	"context"
@@ -32,7 +32,7 @@ const (
 func (f *pending) sociable() bool { return !f.alone && f.left() >= batchLeft }
 
 // together decodes the frames with one ffmpeg, or sees to it that each is decoded alone.
-func (d *decoder) together(frames []*pending) {
+func (d *Decoder) together(frames []*pending) {
 	if d.batch(frames) {
 		for _, f := range frames {
 			close(f.done)
@@ -51,7 +51,7 @@ func (d *decoder) together(frames []*pending) {
 }
 
 // batch fills in the JPEGs and reports whether they count.
-func (d *decoder) batch(frames []*pending) bool {
+func (d *Decoder) batch(frames []*pending) bool {
 	in, err := memories(len(frames))
 	defer in.close()
 	if err != nil {
@@ -97,7 +97,7 @@ func (d *decoder) batch(frames []*pending) bool {
 }
 
 // verdictOfBatch is an error when ffmpeg was not content with all of the frames. Its words do not tell with which.
-func (d *decoder) verdictOfBatch(ending supervise.Ending) *fault.Error {
+func (d *Decoder) verdictOfBatch(ending supervise.Ending) *fault.Error {
 	ending.Stdout = []byte("elsewhere")
 	return d.verdict(context.Background(), ending)
 }

@@ -1,4 +1,4 @@
-package capture
+package ffmpeg
 
 import (
 	"fmt"
@@ -80,10 +80,10 @@ const (
 	hintSlots   = "end other viewers of this camera or wait for its session_timeout; raise max_connections only if the camera truly allows more"
 	hintLogin   = "check username and password of this camera (password_file, password_env)"
 	hintPath    = "check path of this camera in the configuration"
-	hintMute    = "restart the camera if it stays silent; a slow one needs a longer timeout"
+	HintMute    = "restart the camera if it stays silent; a slow one needs a longer timeout"
 	hintAlive   = "is it on, and is this its address? ping %s"
 	hintServer  = "is this the camera's RTSP port? check host, port and path"
-	hintInstall = "apt install ffmpeg, or set ffmpeg.path"
+	HintInstall = "apt install ffmpeg, or set ffmpeg.path"
 	hintFFmpeg  = "check ffmpeg.path; try another ffmpeg (5 or later)"
 	hintFlaky   = "try again; if it stays, look at the stream: ffplay -rtsp_transport tcp URL"
 	hintOurSide = "look at this host: its firewall (nft list ruleset), its limits (ulimit -n), its disk"
@@ -144,11 +144,11 @@ var rules = []rule{
 
 	// A conversation that ended without an answer. ffmpeg says "Operation not permitted" when PLAY gets none.
 	{pattern: lazyre.New(`(?m)^(?:[^\[].*: |\[in#0 .*: )Operation not permitted$`), when: late, class: fault.Timeout, step: fault.Play,
-		message: "the camera did not answer PLAY in time", hint: hintMute},
+		message: "the camera did not answer PLAY in time", hint: HintMute},
 	{pattern: lazyre.New(`(?m)^(?:[^\[].*: |\[in#0 .*: )Operation not permitted$`), class: fault.Exhausted, step: fault.Play,
 		message: "the camera closed the connection at PLAY, as it does when it has no slot left", hint: hintSlots},
 	{pattern: lazyre.New(noParameters), when: func(e evidence) bool { return e.late() && !e.media }, class: fault.Timeout, step: fault.Media,
-		message: "the camera sent no video in time", hint: hintMute},
+		message: "the camera sent no video in time", hint: HintMute},
 	{pattern: lazyre.New(noParameters), when: func(e evidence) bool { return !e.media }, class: fault.Closed, step: fault.Media,
 		message: "the camera closed the connection before it sent video", hint: hintSlots},
 	{pattern: lazyre.New(noParameters), when: late, class: fault.Timeout, step: fault.KeyFrame,
@@ -160,7 +160,7 @@ var rules = []rule{
 	{pattern: lazyre.New(`(?m)^pipe:0: Invalid data found`), when: func(e evidence) bool { return e.script && !strings.Contains(e.text, "Impossible to open") }, class: fault.Local,
 		message: "ffmpeg did not understand the hand-over of the URL", hint: hintFFmpeg},
 	{pattern: lazyre.New(`Invalid data found when processing input|Input/output error|Error opening input`), when: late, class: fault.Timeout, reach: true,
-		message: "the camera stopped answering%s", hint: hintMute},
+		message: "the camera stopped answering%s", hint: HintMute},
 	{pattern: lazyre.New(`Invalid data found when processing input|Input/output error|Error opening input`), class: fault.Closed, reach: true,
 		message: "the camera closed the connection%s, or does not speak RTSP", hint: hintSlots},
 }
@@ -179,7 +179,7 @@ func classify(e evidence) *fault.Error {
 	}
 	step := e.furthest()
 	if said := e.lastLine(); said != "" {
-		return fault.New(fault.Protocol, step, "ffmpeg failed%s: %s", at(step), said).WithHint(hintServer)
+		return fault.New(fault.Protocol, step, "ffmpeg failed%s: %s", step.At(), said).WithHint(hintServer)
 	}
 	return fault.New(fault.Local, step, "ffmpeg failed without a word").WithHint(hintFFmpeg)
 }
@@ -190,10 +190,10 @@ func (r rule) apply(e evidence, found []string) *fault.Error {
 	switch {
 	case r.reach:
 		step = e.furthest()
-		detail = at(step)
+		detail = step.At()
 	case step == "" && len(found) > 1 && stepOf(found[1]) != "":
 		step = stepOf(found[1])
-		detail = at(step)
+		detail = step.At()
 	case strings.Contains(r.message, ": %s"):
 		detail = found[0]
 	}
@@ -231,21 +231,6 @@ func stepOf(method string) fault.Step {
 		return fault.Play
 	}
 	return ""
-}
-
-// at is " at PLAY" for messages, or nothing.
-func at(step fault.Step) string {
-	switch step {
-	case "":
-		return ""
-	case fault.Media, fault.KeyFrame:
-		return " after PLAY"
-	case fault.Decoding:
-		return " while decoding"
-	case fault.Connect:
-		return " while connecting"
-	}
-	return " at " + strings.ToUpper(string(step))
 }
 
 // ledAway is the error of a camera that redirects to another address. ffmpeg has followed by the time we read of it:

@@ -1,4 +1,4 @@
-package capture
+package ffmpeg
 
 import (
 	"fmt"
@@ -16,7 +16,7 @@ type order struct {
 	stdin []byte // holds the URL with the password
 	idle  time.Duration
 	home  []string
-	tool  tool
+	tool  Tool
 }
 
 // order words the call for a visit that may still take left. The output is one JPEG on stdout.
@@ -31,23 +31,23 @@ type order struct {
 //   - skip_frame nokey: only a key frame is a clean picture;
 //   - setpts: pictures probed before the first key frame have negative times, and ffmpeg would drop the key frame with them;
 //   - loglevel verbose: at "error" it hides a redirect, and how far the conversation came.
-func (t tool) order(v Visit, picturing Picturing, left time.Duration) (order, *fault.Error) {
+func (t Tool) order(call Call, picturing Picturing, left time.Duration) (order, *fault.Error) {
 	if left <= 0 {
 		return order{}, fault.New(fault.Deadline, "", "not tried: no time was left to dial").WithHint("raise the timeout")
 	}
-	o := order{tool: t, home: homeOf(v.Camera.Address, v.Camera.Host, v.Camera.Port)}
-	dial := v.Camera.DialURL(v.Password)
+	o := order{tool: t, home: homeOf(call.Camera.Address, call.Camera.Host, call.Camera.Port)}
+	dial := call.Camera.DialURL(call.Password)
 	if strings.ContainsAny(dial, "\r\n\x00") {
-		return order{}, fault.New(fault.Usage, "", "the path of %s holds a line break", v.Camera.ID).
+		return order{}, fault.New(fault.Usage, "", "the path of %s holds a line break", call.Camera.ID).
 			WithHint("correct path of this camera in the configuration")
 	}
-	options := append([][2]string{{"allowed_media_types", "video"}, {"fpsprobesize", "0"}, {"max_ts_probe", "0"}}, transportOf(v.Camera)...)
+	options := append([][2]string{{"allowed_media_types", "video"}, {"fpsprobesize", "0"}, {"max_ts_probe", "0"}}, transportOf(call.Camera)...)
 	if t.idle != "" {
 		o.idle = idleFor(left)
 		options = append(options, [2]string{t.idle, fmt.Sprint(o.idle.Microseconds())})
 	}
 	o.args = []string{"-nostdin", "-hide_banner", "-nostats", "-loglevel", "verbose", "-filter_threads", "1",
-		"-protocol_whitelist", protocols(v.Camera, t.script), "-threads", "1", "-skip_frame", "nokey"}
+		"-protocol_whitelist", protocols(call.Camera, t.script), "-threads", "1", "-skip_frame", "nokey"}
 	if t.script {
 		o.args = append(o.args, "-nofind_stream_info", "-f", "concat", "-safe", "0", "-i", "pipe:0")
 		o.stdin = script(dial, options)

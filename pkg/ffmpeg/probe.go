@@ -1,4 +1,4 @@
-package capture
+package ffmpeg
 
 import (
 	"bytes"
@@ -15,8 +15,8 @@ import (
 	"github.com/camwarden/camwarden/pkg/supervise"
 )
 
-// tool is what an ffmpeg can do. It is asked, never guessed from its version: distributions backport and rename.
-type tool struct {
+// Tool is what an ffmpeg can do. It is asked, never guessed from its version: distributions backport and rename.
+type Tool struct {
 	path    string
 	version string // for messages only
 	idle    string // its option for the time-out of one read or write, in microseconds; "" when it has none
@@ -38,26 +38,26 @@ var (
 )
 
 // find finds a program and says what about it weakens our promises, without running it.
-func find(program string) (tool, *fault.Error) {
+func find(program string) (Tool, *fault.Error) {
 	path, err := supervise.Find(program)
 	if err != nil {
-		return tool{}, noSource(err, hintInstall)
+		return Tool{}, noSource(err, HintInstall)
 	}
 	file, err := supervise.Inspect(path)
 	switch {
 	case fault.OutOfFiles(err):
-		return tool{}, noSource(err, fault.HintMoreFiles)
+		return Tool{}, noSource(err, fault.HintMoreFiles)
 	case err != nil:
-		return tool{}, noSource(err, "set ffmpeg.path to a file that this user can run")
+		return Tool{}, noSource(err, "set ffmpeg.path to a file that this user can run")
 	}
-	return tool{path: path, notices: weaknesses(path, file)}, nil
+	return Tool{path: path, notices: weaknesses(path, file)}, nil
 }
 
 // probe finds the program and asks it, both questions at once.
-func (f *FFmpeg) probe(ctx context.Context) (tool, *fault.Error) {
+func (f *Dialler) probe(ctx context.Context) (Tool, *fault.Error) {
 	t, problem := find(f.program)
 	if problem != nil {
-		return tool{}, problem
+		return Tool{}, problem
 	}
 	var help, script supervise.Ending
 	var both sync.WaitGroup
@@ -71,23 +71,23 @@ func (f *FFmpeg) probe(ctx context.Context) (tool, *fault.Error) {
 		switch answer.Kind {
 		case supervise.Exited:
 		case supervise.Cancelled:
-			return tool{}, fault.New(fault.Cancelled, "", "cancelled while asking %s what it can do", t.path)
+			return Tool{}, fault.New(fault.Cancelled, "", "cancelled while asking %s what it can do", t.path)
 		case supervise.Refused:
-			return tool{}, noSource(answer.Err, hintFFmpeg)
+			return Tool{}, noSource(answer.Err, hintFFmpeg)
 		default:
-			return tool{}, fault.New(fault.NoSource, "", "%s does not say what it can do (%s)", t.path, answer.Kind).WithHint(hintFFmpeg)
+			return Tool{}, fault.New(fault.NoSource, "", "%s does not say what it can do (%s)", t.path, answer.Kind).WithHint(hintFFmpeg)
 		}
 	}
 	return t.learn(help, script)
 }
 
 // learn reads the answers.
-func (t tool) learn(help, script supervise.Ending) (tool, *fault.Error) {
+func (t Tool) learn(help, script supervise.Ending) (Tool, *fault.Error) {
 	if found := versionLine.Get().FindSubmatch(bytes.Join([][]byte{help.Stderr, help.Stdout}, nil)); found != nil {
 		t.version = plain(string(found[1]), 40)
 	}
 	if !bytes.Contains(help.Stdout, []byte("Demuxer rtsp")) {
-		return tool{}, fault.New(fault.NoSource, "", "%s is not an ffmpeg that can read RTSP", t.path).
+		return Tool{}, fault.New(fault.NoSource, "", "%s is not an ffmpeg that can read RTSP", t.path).
 			WithHint("try: %s -h demuxer=rtsp", t.path)
 	}
 	switch {
@@ -106,11 +106,11 @@ func (t tool) learn(help, script supervise.Ending) (tool, *fault.Error) {
 	return t, nil
 }
 
-func (t tool) String() string { return strings.TrimSpace(t.path + " " + t.version) }
+func (t Tool) String() string { return strings.TrimSpace(t.path + " " + t.version) }
 
 // ask runs one question under supervision, with a lease like any other child.
-func (f *FFmpeg) ask(ctx context.Context, path, stdin string, args ...string) supervise.Ending {
-	held, err := f.slots.Ledger.Write(ledger.Lease{Kind: ledger.Process, Deadline: proc.BootTime() + probeLimit + slack, Note: "asking ffmpeg what it can do"})
+func (f *Dialler) ask(ctx context.Context, path, stdin string, args ...string) supervise.Ending {
+	held, err := f.ledger.Write(ledger.Lease{Kind: ledger.Process, Deadline: proc.BootTime() + probeLimit + Slack, Note: "asking ffmpeg what it can do"})
 	if err != nil {
 		return supervise.Ending{Kind: supervise.Refused, Err: err}
 	}
