@@ -23,18 +23,23 @@ type Login struct {
 // challenge is one way to log in that the camera offers.
 type challenge struct {
 	scheme                string // "basic" or "digest"
-	realm, nonce, opaque  string
+	realm                 field
+	nonce, opaque         field
 	algorithm             string // as written, to be returned
 	hash                  func() hash.Hash
 	session               bool // "-sess": the nonces go into the secret
 	hasOpaque, offersAuth bool
+	stale                 bool // only the nonce of the last try was too old (RFC 2617 section 3.2.1)
 }
+
+// field is a parameter of a challenge: what it says, and how it is written between its quotes, which is how it is returned.
+type field struct{ text, written string }
 
 // New picks the strongest of the challenges that we know among the values of the header "WWW-Authenticate"; nil when there is none.
 func New(offers []string, user, password string) *Login {
 	var known []challenge
 	for _, offer := range offers {
-		for _, one := range splitChallenges(offer) {
+		for _, one := range scan(offer) {
 			if c, ok := parseChallenge(one); ok {
 				known = append(known, c)
 			}
@@ -44,6 +49,16 @@ func New(offers []string, user, password string) *Login {
 		return nil
 	}
 	return &Login{user: user, password: password, challenge: slices.MaxFunc(known, func(a, b challenge) int { return a.strength() - b.strength() })}
+}
+
+// Stale reports whether the camera says that it knows the password and only wants its new nonce used.
+func (l *Login) Stale() bool { return l.challenge.stale }
+
+// Renews reports whether the challenge is that of an earlier log-in but for the nonce: one that was accepted has then expired,
+// whatever "stale" says.
+func (l *Login) Renews(earlier *Login) bool {
+	a, b := l.challenge, earlier.challenge
+	return a.scheme == "digest" && b.scheme == "digest" && a.realm == b.realm && a.nonce != b.nonce
 }
 
 func (c challenge) strength() int {
@@ -57,49 +72,10 @@ func (c challenge) strength() int {
 	}
 }
 
-// splitChallenges cuts a header that holds several challenges, where a scheme name follows a comma.
-func splitChallenges(offer string) []string {
-	var parts []string
-	for _, field := range splitFields(offer) {
-		word, _, _ := strings.Cut(field, " ")
-		if len(parts) == 0 || !strings.ContainsAny(word, "=\"") && strings.Contains(field, " ") {
-			parts = append(parts, field)
-		} else {
-			parts[len(parts)-1] += "," + field
-		}
-	}
-	return parts
-}
-
-// splitFields cuts text at the commas that stand outside quotes.
-func splitFields(text string) []string {
-	var fields []string
-	quoted, from := false, 0
-	for i := 0; i < len(text); i++ {
-		switch text[i] {
-		case '\\':
-			if quoted {
-				i++
-			}
-		case '"':
-			quoted = !quoted
-		case ',':
-			if !quoted {
-				fields = append(fields, strings.TrimSpace(text[from:i]))
-				from = i + 1
-			}
-		}
-	}
-	return append(fields, strings.TrimSpace(text[from:]))
-}
-
-func parseChallenge(text string) (challenge, bool) {
-	scheme, rest, _ := strings.Cut(text, " ")
-	c := challenge{scheme: strings.ToLower(scheme), algorithm: ""}
-	for _, field := range splitFields(rest) {
-		key, value, _ := strings.Cut(field, "=")
-		value = unquote(strings.TrimSpace(value))
-		switch strings.ToLower(strings.TrimSpace(key)) {
+func parseChallenge(o offered) (challenge, bool) {
+	c := challenge{scheme: strings.ToLower(o.scheme)}
+	for name, value := range o.parameters {
+		switch name {
 		case "realm":
 			c.realm = value
 		case "nonce":
@@ -107,16 +83,20 @@ func parseChallenge(text string) (challenge, bool) {
 		case "opaque":
 			c.opaque, c.hasOpaque = value, true
 		case "algorithm":
-			c.algorithm = value
+			c.algorithm = value.text
+		case "stale":
+			c.stale = strings.EqualFold(value.text, "true")
 		case "qop":
-			c.offersAuth = slices.ContainsFunc(splitFields(value), func(q string) bool { return strings.EqualFold(q, "auth") })
+			for one := range strings.FieldsFuncSeq(value.text, func(r rune) bool { return r == ',' || isBlank(r) }) {
+				c.offersAuth = c.offersAuth || strings.EqualFold(one, "auth")
+			}
 		}
 	}
 	switch c.scheme {
 	case "basic":
 		return c, true
 	case "digest":
-		return c, c.nonce != "" && c.know()
+		return c, c.nonce.text != "" && c.know()
 	}
 	return c, false
 }
@@ -136,26 +116,13 @@ func (c *challenge) know() bool {
 	return true
 }
 
-func unquote(value string) string {
-	if len(value) < 2 || value[0] != '"' || value[len(value)-1] != '"' {
-		return value
-	}
-	value = value[1 : len(value)-1]
-	if !strings.Contains(value, `\`) {
-		return value
-	}
-	var plain strings.Builder
-	for i := 0; i < len(value); i++ {
-		if value[i] == '\\' && i+1 < len(value) {
-			i++
-		}
-		plain.WriteByte(value[i])
-	}
-	return plain.String()
-}
-
 func quote(value string) string {
 	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`, "\r", "", "\n", "").Replace(value) + `"`
+}
+
+// quoted is the field as the camera wrote it: some compare it so.
+func (f field) quoted() string {
+	return `"` + strings.NewReplacer("\r", "", "\n", "").Replace(f.written) + `"`
 }
 
 // Authorization returns the value of the header "Authorization" for one request.
@@ -174,16 +141,16 @@ func (l *Login) digest(method, uri, cnonce, count string) string {
 		h.Write([]byte(strings.Join(parts, ":")))
 		return hex.EncodeToString(h.Sum(nil))
 	}
-	secret := sum(l.user, c.realm, l.password)
+	secret := sum(l.user, c.realm.text, l.password)
 	if c.session {
-		secret = sum(secret, c.nonce, cnonce)
+		secret = sum(secret, c.nonce.text, cnonce)
 	}
-	fields := []string{"username=" + quote(l.user), "realm=" + quote(c.realm), "nonce=" + quote(c.nonce), "uri=" + quote(uri)}
+	fields := []string{"username=" + quote(l.user), "realm=" + c.realm.quoted(), "nonce=" + c.nonce.quoted(), "uri=" + quote(uri)}
 	if c.offersAuth {
-		fields = append(fields, "response="+quote(sum(secret, c.nonce, count, cnonce, "auth", sum(method, uri))),
+		fields = append(fields, "response="+quote(sum(secret, c.nonce.text, count, cnonce, "auth", sum(method, uri))),
 			"qop=auth", "nc="+count, "cnonce="+quote(cnonce))
 	} else {
-		fields = append(fields, "response="+quote(sum(secret, c.nonce, sum(method, uri))))
+		fields = append(fields, "response="+quote(sum(secret, c.nonce.text, sum(method, uri))))
 		if c.session {
 			fields = append(fields, "cnonce="+quote(cnonce))
 		}
@@ -192,7 +159,7 @@ func (l *Login) digest(method, uri, cnonce, count string) string {
 		fields = append(fields, "algorithm="+strings.NewReplacer("\r", "", "\n", "").Replace(c.algorithm))
 	}
 	if c.hasOpaque {
-		fields = append(fields, "opaque="+quote(c.opaque))
+		fields = append(fields, "opaque="+c.opaque.quoted())
 	}
 	return "Digest " + strings.Join(fields, ", ")
 }

@@ -73,6 +73,57 @@ func TestALogInCannotBreakOutOfItsHeader(t *testing.T) {
 	}
 }
 
+// What cameras write is read as they mean it, and what they compare is returned as they wrote it.
+func TestLogin_oddChallenges(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		offer, realm, written string
+		stale, auth           bool
+	}{
+		"no commas":                    {`Digest realm="r" nonce="n" stale="FALSE"`, "r", "r", false, false},
+		"no blanks":                    {`Digest realm="r",nonce="n",stale=TRUE`, "r", "r", true, false},
+		"tabs":                         {"Digest\trealm=\"r\",\tnonce=\"n\"\t", "r", "r", false, false},
+		"blanks around the equal sign": {`Digest realm = "r" , nonce = "n"`, "r", "r", false, false},
+		"semicolons":                   {`Digest realm="r"; nonce="n"`, "r", "r", false, false},
+		"no quotes":                    {`Digest realm=IP Camera,nonce=n,stale=true`, "IP Camera", "IP Camera", true, false},
+		"no quotes and no commas":      {`Digest realm=IP Camera nonce=n`, "IP Camera", "IP Camera", false, false},
+		"an escaped quote":             {`Digest realm="say \"hi\"", nonce="n"`, `say "hi"`, `say \"hi\"`, false, false},
+		"a backslash as it stands":     {`Digest realm="DOM\cam", nonce="n"`, `DOM\cam`, `DOM\cam`, false, false},
+		"an escaped backslash":         {`Digest realm="DOM\\cam", nonce="n"`, `DOM\cam`, `DOM\\cam`, false, false},
+		"a value without end":          {`Digest nonce="n", realm="r\`, `r\`, `r\\`, false, false},
+		"a comma behind the scheme":    {`Digest , realm="r", nonce="n"`, "r", "r", false, false},
+		"a parameter twice":            {`Digest realm="r", nonce="n", realm="s"`, "r", "r", false, false},
+		"another challenge without comma": {
+			`Basic realm="b" Digest realm="r" nonce="n" qop="auth-int,auth"`, "r", "r", false, true,
+		},
+		"blanks in the list of qop": {`Digest qop="auth-int auth",realm="r",nonce="n"`, "r", "r", false, true},
+	} {
+		l := New([]string{c.offer}, "u", "p")
+		if l == nil || l.challenge.scheme != "digest" {
+			t.Errorf("%s: %+v", name, l)
+			continue
+		}
+		if got := l.challenge.realm; got.text != c.realm || got.written != c.written || l.challenge.nonce.text != "n" {
+			t.Errorf("%s: realm %+v, nonce %+v", name, got, l.challenge.nonce)
+		}
+		if l.Stale() != c.stale || l.challenge.offersAuth != c.auth {
+			t.Errorf("%s: stale %v, qop %v", name, l.Stale(), l.challenge.offersAuth)
+		}
+	}
+}
+
+func TestLogin_renews(t *testing.T) {
+	t.Parallel()
+	first := New([]string{`Digest realm="r", nonce="1"`}, "u", "p")
+	for offer, want := range map[string]bool{
+		`Digest realm="r", nonce="2"`: true, `Digest realm="r", nonce="1"`: false, `Digest realm="s", nonce="2"`: false, `Basic realm="r"`: false,
+	} {
+		if got := New([]string{offer}, "u", "p").Renews(first); got != want {
+			t.Errorf("%s: %v", offer, got)
+		}
+	}
+}
+
 // FuzzLogIn answers any challenge with something that is one header line.
 func FuzzLogIn(f *testing.F) {
 	f.Add(`Digest realm="r", nonce="n", qop="auth", opaque="o"`, "user")
