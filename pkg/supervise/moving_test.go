@@ -1,12 +1,21 @@
 package supervise
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/camwarden/camwarden/pkg/ledger"
+	"github.com/camwarden/camwarden/pkg/proc"
 )
 
 // An escapee that forks a successor and ends, over and over, is a zombie at one look and has another number at the next.
@@ -78,5 +87,117 @@ while time.monotonic() < end:
 		if e.Kind == Exited && e.Err != nil {
 			t.Errorf("%+v", e)
 		}
+	}
+}
+
+// An escapee that is dead, and has a successor, whenever it is looked at: the list of children names it while it lives, and
+// its entry in the process table is read when it has died. It is not gone, however often that happens, until a look has met
+// its successor or nobody. The process table is a stand-in, so that the test says what each look meets.
+func TestClear_goesOnWhileTheDeadAreNew(t *testing.T) {
+	t.Parallel()
+	const moves = 5                      // looks that meet it dead
+	last := exec.Command("sleep", "300") // what it is when it is met alive
+	if err := last.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = last.Process.Kill()
+		_ = last.Wait()
+	})
+	lease := newStage(t).lease().Lease()
+	const us = 7
+	table := tableOf(t, us)
+	var children []string
+	stop := table.list(us, func(look int) string {
+		switch {
+		case look < moves:
+			dead := 1<<23 + look // Linux numbers no process like that
+			table.stat(dead, 'Z')
+			children = append(children, strconv.Itoa(dead))
+		case look == moves:
+			table.stat(last.Process.Pid, 'S')
+			table.put(last.Process.Pid, "environ", ledger.MarkVariable+"="+lease.Mark().String())
+			children = append(children, strconv.Itoa(last.Process.Pid))
+		case look == moves+1: // it has been killed, and is about to be reaped
+			_ = unix.Waitid(unix.P_PID, last.Process.Pid, nil, unix.WEXITED|unix.WNOWAIT, nil)
+			table.stat(last.Process.Pid, 'Z')
+		default:
+			children = children[:moves]
+		}
+		return strings.Join(children, " ")
+	})
+	defer stop()
+	s := &Supervisor{fs: proc.FS{Root: table.root}, self: proc.Identity{PID: us}, leaders: map[int]struct{}{}, buried: map[int]int{}}
+	leader := &exec.Cmd{Process: &os.Process{Pid: us}}
+	killed, err := s.clear(&child{cmd: leader, mark: lease.Mark(), stolen: errors.New("its group is nobody's")})
+	if killed != 1 || err != nil {
+		t.Errorf("%d killed, want the one that was met alive (%v)", killed, err)
+	}
+}
+
+// table is a process table of our own making.
+type table struct {
+	t    *testing.T
+	root string
+}
+
+func tableOf(t *testing.T, pid int) *table {
+	t.Helper()
+	made := &table{t: t, root: t.TempDir()}
+	if err := os.MkdirAll(filepath.Join(made.root, strconv.Itoa(pid), "task", strconv.Itoa(pid)), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	return made
+}
+
+func (p *table) put(pid int, name, content string) {
+	path := filepath.Join(p.root, strconv.Itoa(pid), name)
+	if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), os.WriteFile(path, []byte(content), 0o644)); err != nil {
+		p.t.Error(err)
+	}
+}
+
+// stat gives a process a state, a group of its own, and one thread (man 5 proc_pid_stat).
+func (p *table) stat(pid int, state rune) {
+	p.put(pid, "stat", fmt.Sprintf("%d (sh) %c 7 %[1]d %[1]d 0 -1 0 0 0 0 0 0 0 0 0 20 0 1 0 1 0 0", pid, state))
+}
+
+// list lets answer say, for each time that somebody reads the children of pid, what they are. It does so until stop is called.
+func (p *table) list(pid int, answer func(time int) string) (stop func()) {
+	path := filepath.Join(p.root, strconv.Itoa(pid), "task", strconv.Itoa(pid), "children")
+	// A pipe for each time: who opens it to write waits for its reader, and meets no other.
+	next := func() error { return errors.Join(unix.Mkfifo(path+".next", 0o600), os.Rename(path+".next", path)) }
+	if err := next(); err != nil {
+		p.t.Fatal(err)
+	}
+	over := make(chan struct{})
+	var served sync.WaitGroup
+	served.Go(func() {
+		for time := 0; ; time++ {
+			pipe, err := os.OpenFile(path, os.O_WRONLY, 0)
+			if err != nil {
+				p.t.Error(err)
+				return
+			}
+			select {
+			case <-over:
+				pipe.Close()
+				return
+			default:
+			}
+			if err := next(); err != nil {
+				p.t.Error(err)
+			}
+			_, _ = pipe.WriteString(answer(time))
+			pipe.Close()
+		}
+	})
+	return func() {
+		close(over)
+		reader, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK, 0)
+		if err == nil {
+			defer reader.Close()
+		}
+		served.Wait()
 	}
 }

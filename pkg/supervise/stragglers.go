@@ -17,7 +17,7 @@ import (
 // clear ends what a dead child left behind and returns how many died of it. Left behind are members of its group, and
 // processes that left the group but carry its mark. Since we are the reaper of orphans, each of them is our own child
 // as soon as its parent is gone, and it is its parent that we kill first: so looking at our own children, again and
-// again until there is nothing to be found, finds all. A process that has left the group *and* thrown away
+// again until a look meets nobody alive and nobody newly dead, finds all. A process that has left the group *and* thrown away
 // its environment cannot be told from a stranger and is left alone; so is an escapee's zombie that was never seen alive.
 //
 // The child is an unreaped zombie throughout: its group's number cannot pass to others (man 2 kill), and its own
@@ -30,16 +30,13 @@ func (s *Supervisor) clear(c *child) (int, error) {
 		_ = unix.Kill(-hunt.group, unix.SIGKILL)
 	}
 	last := time.Now().Add(4 * bound) // for a family that multiplies faster than it can be killed
-	sure := false
 	for pause := 200 * time.Microsecond; ; pause = min(2*pause, 20*time.Millisecond) {
 		more, err := s.look(&hunt)
-		if !more && (sure || err != nil || !hunt.ghost) {
+		if !more && (err != nil || !hunt.fresh) {
 			return hunt.killed, err
 		}
-		// The dead may have forked after our list of children was read, and what they forked has become our child since. An
-		// escapee that forks a successor and exits, over and over, could be missed for ever; twice in a row it hardly can.
-		if sure = !more; sure {
-			continue
+		if !more && time.Now().Before(last) {
+			continue // at once: who moves is to be met before it has moved again
 		}
 		if hunt.undying != 0 || time.Now().After(last) {
 			return hunt.killed, s.lost(c, &hunt)
@@ -58,14 +55,18 @@ type hunt struct {
 	undying int               // outlives SIGKILL by more than bound
 	denied  error             // why a signal could not be sent
 	unclear map[int]time.Time // since when a process is
-	ghost   bool              // the last look met somebody dead of whom nothing is known
+	// fresh says that somebody of whom nothing is known died since our children were listed, or before they were and was
+	// never met. Whoever was alive then may have forked since, and what it forked has become our child since. Only a look
+	// without such a one shows that nobody is left: an escapee that forks a successor and exits, over and over, has at every
+	// moment one member alive among our children, so it is in the list, and alive or dead for the first time when looked at.
+	fresh bool
 }
 
 // look kills and reaps the stragglers it finds among our children, and reports whether to look again.
 func (s *Supervisor) look(h *hunt) (more bool, err error) {
 	s.looking.Lock()
 	defer s.looking.Unlock()
-	h.ghost = false
+	h.fresh = false
 	children, err := s.fs.Children(s.self.PID)
 	if err != nil {
 		return false, fmt.Errorf("cannot look for what pid %d left behind: %w", h.leader, err)
@@ -77,7 +78,8 @@ func (s *Supervisor) look(h *hunt) (more bool, err error) {
 			continue
 		}
 		stat, err := s.fs.Stat(pid)
-		if errors.Is(err, fs.ErrNotExist) {
+		if errors.Is(err, fs.ErrNotExist) { // other code has reaped it
+			h.fresh = true
 			continue
 		}
 		if err != nil {
@@ -98,7 +100,7 @@ func (s *Supervisor) look(h *hunt) (more bool, err error) {
 			more = true
 		case foreign:
 			if stat.Dead() {
-				h.ghost = true
+				h.fresh = true
 				s.buried[pid] = stat.PGRP
 			}
 		}
