@@ -22,7 +22,7 @@ func (l *Ledger) LockHost(ctx context.Context, name string, limit time.Duration)
 	if !shareable(base) {
 		base, open = filepath.Join(l.locks, fileName(name)+".lock"), l.openLock
 	}
-	return retry(ctx, func() (*Lock, *Holder, error) { return l.tryAt(base, limit, open) })
+	return retry(ctx, func() (*Lock, *Holder, error) { return l.tryAt(ctx, base, limit, open) })
 }
 
 // shareable reports whether the file is there or can be made there. One that is there and cannot be opened is an error

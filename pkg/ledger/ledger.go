@@ -236,6 +236,12 @@ func (l *Ledger) gone(id proc.Identity) bool {
 	return presence == proc.Gone || presence == proc.Zombie
 }
 
+// dying reports whether a process is about to be no more.
+func (l *Ledger) dying(id proc.Identity) bool {
+	dying, err := l.fs.Dying(id.PID)
+	return err == nil && dying
+}
+
 // put places a file of ours. Cleaners of /tmp take whole folders away under a run that waits long; then they are made anew.
 func (l *Ledger) put(path string, v any, durable bool) error {
 	content, err := json.Marshal(v)

@@ -25,6 +25,13 @@ const (
 	longestRetry  = 25 * time.Millisecond
 )
 
+// mostTries bounds how often one lock file is tried that nobody alive says he holds; with the waits between them they take
+// three quarters of a second. The first of them are quick: mostly it is a matter of microseconds.
+const (
+	quickTries = 4
+	mostTries  = 50
+)
+
 // Lock is a lock that this process holds. The kernel releases it when the process dies, however it dies (flock(2)).
 //
 // A lock is a file that is never removed: with the name gone, a second holder could lock a new file of that name.
@@ -41,15 +48,16 @@ type Lock struct {
 }
 
 // TryLock takes the lock of that name if it is free. When it is busy the lock is nil and the holder is not.
+// A holder that has died, or is about to, is waited for, about a second at most: see take.
 // Limit is how long we mean to hold it: past it Expired is true, and Margin later another may take the lock beside us.
 // The error is a *fault.Error of class local.
 func (l *Ledger) TryLock(name string, limit time.Duration) (*Lock, *Holder, error) {
-	return l.tryAt(filepath.Join(l.locks, fileName(name)+".lock"), limit, l.openLock)
+	return l.tryAt(context.Background(), filepath.Join(l.locks, fileName(name)+".lock"), limit, l.openLock)
 }
 
-func (l *Ledger) tryAt(base string, limit time.Duration, open func(string) (*os.File, error)) (*Lock, *Holder, error) {
+func (l *Ledger) tryAt(ctx context.Context, base string, limit time.Duration, open func(string) (*os.File, error)) (*Lock, *Holder, error) {
 	lock := &Lock{deadline: proc.BootTime() + limit, open: open}
-	busy, err := l.takeAll(lock, base)
+	busy, err := l.takeAll(ctx, lock, base)
 	if err == nil && busy == nil {
 		err = lock.keepFirst()
 	}
@@ -67,7 +75,7 @@ func (l *Ledger) tryAt(base string, limit time.Duration, open func(string) (*os.
 }
 
 // takeAll takes every generation that no wedged holder keeps, or says who lives and holds one.
-func (l *Ledger) takeAll(lock *Lock, base string) (*Holder, error) {
+func (l *Ledger) takeAll(ctx context.Context, lock *Lock, base string) (*Holder, error) {
 	var passed []string
 	for generation := 0; ; generation++ {
 		path := base
@@ -83,7 +91,7 @@ func (l *Ledger) takeAll(lock *Lock, base string) (*Holder, error) {
 			return nil, fault.New(fault.Local, "", "%d wedged processes hold the lock %s", generation, base).
 				WithHint("end them: the first is pid %d", lock.passed[0].Identity.PID)
 		}
-		holder, err := l.take(lock, path)
+		holder, err := l.take(ctx, lock, path)
 		switch {
 		case err != nil:
 			return nil, err
@@ -95,7 +103,7 @@ func (l *Ledger) takeAll(lock *Lock, base string) (*Holder, error) {
 		}
 	}
 	for _, path := range passed {
-		if holder, err := l.take(lock, path); err != nil || holder != nil && !l.wedged(*holder) {
+		if holder, err := l.take(ctx, lock, path); err != nil || holder != nil && !l.wedged(*holder) {
 			return holder, err
 		}
 	}
@@ -103,9 +111,12 @@ func (l *Ledger) takeAll(lock *Lock, base string) (*Holder, error) {
 }
 
 // take locks one file, or says who holds it.
-func (l *Ledger) take(lock *Lock, path string) (*Holder, error) {
-	// A holder signs at once, and one that only looks lets go at once: asking again names the one or finds the file free.
-	const tries = 4
+//
+// Who lives and says that he holds it does. Nobody else is believed at once: a holder signs in the next moment, one that only
+// looks lets go in the next moment, and a dead one has let go, or will. The kernel drops a lock with the last descriptor of the
+// open file. After SIGKILL those are closed when the last thread of the process has ended, while its first one may be a zombie
+// already; and a child that it was just starting holds a copy until its exec, or until the parent-death signal has ended it.
+func (l *Ledger) take(ctx context.Context, lock *Lock, path string) (*Holder, error) {
 	for try := 1; ; try++ {
 		f, err := lock.open(path)
 		if err != nil {
@@ -127,10 +138,18 @@ func (l *Ledger) take(lock *Lock, path string) (*Holder, error) {
 		}
 		holder := l.read(f)
 		f.Close()
-		if !holder.Identity.IsZero() || try == tries {
+		if !holder.Identity.IsZero() && !l.dying(holder.Identity) || try == mostTries {
 			return &holder, nil
 		}
-		time.Sleep(shortestRetry / tries)
+		pause := shortestRetry + rand.N(longestRetry-shortestRetry)
+		if try <= quickTries {
+			pause = shortestRetry / quickTries
+		}
+		select {
+		case <-ctx.Done():
+			return &holder, nil
+		case <-time.After(pause):
+		}
 	}
 }
 
@@ -170,7 +189,8 @@ func flock(f *os.File, how int) error {
 // Lock takes the lock of that name, and tries again while it is busy until ctx ends; it tries at least once.
 // When it stayed busy the lock is nil and the holder is not. The error is a *fault.Error of class local.
 func (l *Ledger) Lock(ctx context.Context, name string, limit time.Duration) (*Lock, *Holder, error) {
-	return retry(ctx, func() (*Lock, *Holder, error) { return l.TryLock(name, limit) })
+	base := filepath.Join(l.locks, fileName(name)+".lock")
+	return retry(ctx, func() (*Lock, *Holder, error) { return l.tryAt(ctx, base, limit, l.openLock) })
 }
 
 func retry(ctx context.Context, try func() (*Lock, *Holder, error)) (*Lock, *Holder, error) {

@@ -19,7 +19,7 @@ import (
 )
 
 // playLock takes a lock (limit from now), says how that went, and stays. With "patient" it waits for the lock,
-// with "child" it starts a child that outlives it.
+// with "child" it starts a child that outlives it, with "copy" one that has a copy of the lock's descriptor too.
 func playLock(args []string) error {
 	l, err := openIn(args[0])
 	if err != nil {
@@ -46,6 +46,13 @@ func playLock(args []string) error {
 		child := exec.Command("/proc/self/exe")
 		child.Env = append(os.Environ(), roleVariable+"=sleep")
 		if err := child.Start(); err != nil {
+			return err
+		}
+		s.PID = child.Process.Pid
+	}
+	if len(args) > 2 && args[2] == "copy" {
+		child, err := copied(filepath.Join(args[0], "run", "locks", "round.lock"))
+		if err != nil {
 			return err
 		}
 		s.PID = child.Process.Pid

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"syscall"
@@ -30,10 +31,17 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
+// headless has the first thread end: the tests, which nothing else can be told, would run on any.
+func init() {
+	if os.Getenv(roleVariable) == "headless" {
+		runtime.LockOSThread()
+	}
+}
+
 func play(role string, args []string) int {
 	roles := map[string]func([]string) error{
 		"lease": playLease, "lock": playLock, "writer": playWriter, "count": playCount, "open": playOpen, "sleep": playSleep,
-		"hostlock": playHostLock,
+		"hostlock": playHostLock, "wait": playWait, "headless": playHeadless,
 	}
 	if err := roles[role](args); err != nil {
 		say(map[string]any{"error": fault.From(err, "", "")})

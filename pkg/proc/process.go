@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"golang.org/x/sys/unix"
 )
 
 // Cmdline returns the argument list of a process, as the process left it there; nil for a zombie or a kernel thread.
@@ -78,6 +80,30 @@ func (f FS) Marked(ctx context.Context, variable string) (marked map[int]string,
 		}
 	}
 	return marked, unreadable, err
+}
+
+// Dying reports whether a process is about to be no more: its first thread has ended or is ending, or SIGKILL waits for it.
+// Until the last of its threads has ended it has its files open, and holds the locks on them. When there is no process the
+// error matches fs.ErrNotExist.
+func (f FS) Dying(pid int) (bool, error) {
+	stat, err := f.Stat(pid)
+	if err != nil {
+		return false, err
+	}
+	if stat.exiting || stat.State == 'Z' || stat.State == 'X' || stat.State == 'x' {
+		return true, nil
+	}
+	data, err := f.read(pid, "status")
+	if err != nil {
+		return false, err
+	}
+	// The kernel gives each thread a SIGKILL of its own, also where the whole process was meant (man 5 proc_pid_status).
+	pending := statusFields(data, "SigPnd:")
+	if len(pending) == 0 {
+		return false, nil
+	}
+	mask, err := strconv.ParseUint(pending[0], 16, 64)
+	return mask&(1<<(unix.SIGKILL-1)) != 0, err
 }
 
 // UID returns the effective user of a process.

@@ -17,10 +17,14 @@ type Stat struct {
 	RSSPages                 int64  // resident memory in pages
 	Threads                  int
 	Kernel                   bool // a kernel thread: no program, no files, no environment
+	exiting                  bool // its first thread is on its way out
 }
 
-// kernelThread is PF_KTHREAD of the kernel's include/linux/sched.h, the only way to tell a kernel thread for certain.
-const kernelThread = 0x00200000
+// Flags of the kernel's include/linux/sched.h: PF_KTHREAD, the only way to tell a kernel thread for certain, and PF_EXITING.
+const (
+	kernelThread  = 0x00200000
+	threadExiting = 0x00000004
+)
 
 // Stat reads one process. When there is none the error matches fs.ErrNotExist.
 func (f FS) Stat(pid int) (Stat, error) {
@@ -79,7 +83,7 @@ func parseStat(data []byte) (Stat, error) {
 		PID: pid, PPID: int(number(4)), PGRP: int(number(5)), Session: int(number(6)),
 		Comm: string(data[open+1 : last]), State: fields[0][0],
 		UTime: count(14), STime: count(15), Threads: int(number(20)), Start: count(22), RSSPages: number(24),
-		Kernel: count(9)&kernelThread != 0,
+		Kernel: count(9)&kernelThread != 0, exiting: count(9)&threadExiting != 0,
 	}
 	if failure != nil {
 		return Stat{}, failure
