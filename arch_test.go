@@ -21,7 +21,7 @@ func rows() [][]string {
 		{"commands"},
 		{"pkg/round", "pkg/doctor"},
 		{"pkg/capture", "pkg/sweep"},
-		{"pkg/ffmpeg"},
+		{"pkg/ffmpeg", "pkg/inventory"},
 		{"pkg/supervise", "pkg/slot", "pkg/observe", "pkg/config"},
 		{"pkg/streams"},
 		{"pkg/ledger", "pkg/rtsp", "pkg/go2rtc", "pkg/cmdline"},

@@ -18,15 +18,16 @@ import (
 func newConfig(c *cli) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "config",
-		Short: "Write, check and show the configuration",
-		Long: `Write a configuration to start from, check the one there is, or show what it comes to.
+		Short: "Write, import, check and show the configuration",
+		Long: `Write a configuration to start from, import one from Frigate, go2rtc or a table, check the one there is, or show what
+it comes to.
 
 The configuration says which cameras there are and how to reach them. camwarden works without one: with prefixes,
 addresses and URLs on the command line, and the defaults that "camwarden config show" prints.`,
 		Args: knownCommand,
 		RunE: needsCommand,
 	}
-	cmd.AddCommand(newConfigInit(c), newConfigCheck(c), newConfigShow(c))
+	cmd.AddCommand(newConfigInit(c), newConfigCheck(c), newConfigShow(c), newConfigImport(c))
 	return cmd
 }
 

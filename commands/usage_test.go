@@ -17,7 +17,7 @@ func TestWrongCommandLinesGetASentenceAHintAndExitCode2(t *testing.T) {
 		{"rund", `unknown command "rund"`, "camwarden round"},
 		{"sanpshot gate", `unknown command "sanpshot"`, "camwarden snapshot"},
 		{"xyzzy", `unknown command "xyzzy"`, "camwarden --help"},
-		{"config", "a command is missing: check, init, show", "camwarden config --help"},
+		{"config", "a command is missing: check, import, init, show", "camwarden config --help"},
 		{"config chekc", `unknown command "config chekc"`, "camwarden config check"},
 		{"help xyzzy", `unknown command "xyzzy"`, "camwarden --help"},
 		{"--bogus", "unknown flag --bogus", "camwarden --help"},

@@ -18,6 +18,15 @@ const (
 	Auto Transport = "auto"
 )
 
+// Stream is which of a camera's streams is meant.
+type Stream string
+
+// The streams. Main is the large one.
+const (
+	Main Stream = "main"
+	Sub  Stream = "sub"
+)
+
 // The values that hold where neither the configuration nor a URL says otherwise.
 const (
 	DefaultPort           = 554 // RTSP, RFC 7826 section 22
@@ -37,6 +46,8 @@ type Camera struct {
 	Port     uint16
 	Scheme   string // rtsp or rtsps
 	Path     string // with its leading slash and its query, never with user-info
+	SubPath  string // the path of the smaller stream, "" where nobody named it
+	Stream   Stream // which of the two Path was chosen for
 	Username string
 	Password Secret
 	Model    string
@@ -52,7 +63,7 @@ type Camera struct {
 // Defaults returns what a camera is when nothing is configured.
 func Defaults() Camera {
 	return Camera{
-		Port: DefaultPort, Scheme: "rtsp", Path: DefaultPath, Password: ImpliedSecret(), Transport: TCP,
+		Port: DefaultPort, Scheme: "rtsp", Path: DefaultPath, Stream: Main, Password: ImpliedSecret(), Transport: TCP,
 		MaxConnections: DefaultMaxConnections, LimitAssumed: true,
 		Timeout: DefaultTimeout, SessionTimeout: DefaultSessionTimeout,
 	}

@@ -46,6 +46,7 @@ func (l *loader) common(c *camera.Camera, at *limits) map[string]func(*node) {
 		"transport":       func(n *node) { l.transport(n, &c.Transport) },
 		"max_connections": func(n *node) { at.max = n; l.number(n, 1, 1000, &c.MaxConnections) },
 		"reserve":         func(n *node) { at.reserve = n; l.number(n, 0, 999, &c.Reserve) },
+		"stream":          func(n *node) { l.stream(n, &c.Stream) },
 		"timeout":         func(n *node) { l.duration(n, time.Nanosecond, &c.Timeout) },
 		"session_timeout": func(n *node) { l.duration(n, 0, &c.SessionTimeout) },
 	}
@@ -127,6 +128,7 @@ func (l *loader) camera(n *node, defaults defaultValues) (entry, bool) {
 	readers["host"] = func(n *node) { l.host(n, c) }
 	readers["port"] = func(n *node) { l.port(n, &c.Port) }
 	readers["path"] = func(n *node) { l.streamPath(n, c) }
+	readers["sub_path"] = func(n *node) { l.pathInto(n, &c.SubPath) }
 	readers["model"] = func(n *node) { l.text(n, &c.Model) }
 	readers["url"] = nil
 	m.each(readers)
@@ -137,6 +139,7 @@ func (l *loader) camera(n *node, defaults defaultValues) (entry, bool) {
 	if m.value("url") != nil {
 		l.within("url", func() { l.fromURL(&m, c) })
 	}
+	l.chosen(&m, c)
 	c.Password = c.Password.For(c.Username)
 	c.LimitAssumed = defaults.camera.LimitAssumed && e.limits.max == nil
 	if e.wrong = len(l.problems) > before; !e.wrong {
@@ -222,8 +225,28 @@ func (l *loader) host(n *node, c *camera.Camera) {
 	}
 }
 
-// streamPath reads the path of a stream, query included.
-func (l *loader) streamPath(n *node, c *camera.Camera) {
+func (l *loader) stream(n *node, into *camera.Stream) {
+	text := string(*into)
+	l.oneOf(n, []string{string(camera.Main), string(camera.Sub)}, &text)
+	*into = camera.Stream(text)
+}
+
+// chosen sets the path to that of the stream that is asked for.
+func (l *loader) chosen(m *mapping, c *camera.Camera) {
+	switch {
+	case c.Stream != camera.Sub:
+	case c.SubPath != "":
+		c.Path = c.SubPath
+	default:
+		l.problem(cmpNode(m.value("stream"), m.value("id")), "stream: sub needs a sub_path, which nobody names")
+	}
+}
+
+// streamPath reads the path of a camera's stream.
+func (l *loader) streamPath(n *node, c *camera.Camera) { l.pathInto(n, &c.Path) }
+
+// pathInto reads the path of a stream, query included.
+func (l *loader) pathInto(n *node, into *string) {
 	var text string
 	if !l.text(n, &text) {
 		return
@@ -240,8 +263,8 @@ func (l *loader) streamPath(n *node, c *camera.Camera) {
 		l.problem(n, "it %s", strings.TrimPrefix(err.Error(), "the rtsp URL ")) // which is one that we have made of it
 		return
 	}
-	c.Path = parsed.Path
-	l.secretPath(n, c.Path)
+	*into = parsed.Path
+	l.secretPath(n, parsed.Path)
 }
 
 func (l *loader) checkIDs(entries []entry) {

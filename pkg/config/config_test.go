@@ -102,6 +102,9 @@ func TestACameraIsTheDefaultsAndWhatItSaysItself(t *testing.T) {
 		{ID: "bare", Host: "10.0.0.1", Address: netip.MustParseAddrPort("10.0.0.1:554"), Port: 554, Scheme: "rtsp", Path: "/",
 			Username: "viewer", Password: camera.PlainSecret(""), Transport: camera.UDP, MaxConnections: 3, Reserve: 1, Timeout: 2 * time.Second},
 	}
+	for i := range want {
+		want[i].Stream = camera.Main
+	}
 	where := cmp.Comparer(func(a, b camera.Secret) bool { return a.String() == b.String() && a.Plain() == b.Plain() })
 	addresses := cmp.Comparer(func(a, b netip.AddrPort) bool { return a == b })
 	if diff := cmp.Diff(want, c.Inventory.Cameras, where, addresses); diff != "" {

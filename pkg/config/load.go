@@ -55,6 +55,13 @@ func (c *Config) CheckSecrets() error {
 	return c.SecretProblems.fault("")
 }
 
+// ReadBounded reads a file of another program as a configuration is read: at most 4 MiB of it, and without waiting for ever
+// for a pipe.
+func ReadBounded(path string) ([]byte, error) {
+	content, _, err := readFile(path)
+	return content, err
+}
+
 func readFile(path string) ([]byte, fs.FileInfo, error) {
 	// Without O_NONBLOCK the opening of a FIFO waits for a writer, perhaps for ever.
 	file, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)

@@ -83,7 +83,22 @@ func syntax(err error, content []byte) *Problem {
 		// The library counts these lines from 0 and the others from 1, and names now where a part begins, now where it breaks.
 		return &Problem{Line: line + 1, Text: "not YAML around here: " + text}
 	}
+	if strings.HasPrefix(text, "found a tab character that violates") {
+		line = tabLine(content, line) // the library names where the value before it begins
+	}
 	return &Problem{Line: max(line, 1), Text: "not YAML: " + text + advice(text)}
+}
+
+// tabLine is the first line from that one on that is indented with a tab, or that one.
+func tabLine(content []byte, from int) int {
+	n := 0
+	for line := range bytes.Lines(content) {
+		n++
+		if indent := line[:len(line)-len(bytes.TrimLeft(line, " \t"))]; n >= from && bytes.ContainsRune(indent, '\t') {
+			return n
+		}
+	}
+	return from
 }
 
 // advice names the slips that most often lead to an error of the parser.

@@ -51,6 +51,7 @@ type DocumentCommon struct {
 	Username       string           `json:"username"`
 	PasswordFrom   string           `json:"password_from"` // "file X", "credential X", "$X", "this file", or "" for none
 	Transport      camera.Transport `json:"transport"`
+	Stream         camera.Stream    `json:"stream"`
 	MaxConnections int              `json:"max_connections"`
 	LimitAssumed   bool             `json:"limit_assumed"`
 	Reserve        int              `json:"reserve"`
@@ -64,6 +65,8 @@ type DocumentCam struct {
 	Host   string `json:"host"`
 	Scheme string `json:"scheme"`
 	Model  string `json:"model"`
+	// SubPath is the path of the smaller stream, "" where nobody names it. Path is the one that is taken.
+	SubPath string `json:"sub_path"`
 	DocumentCommon
 }
 
@@ -111,7 +114,7 @@ func (c *Config) Redacted() Document {
 	}
 	for _, cam := range c.Inventory.Cameras {
 		d.Cameras = append(d.Cameras, DocumentCam{
-			ID: cam.ID, Host: cam.Host, Scheme: cam.Scheme, Model: cam.Model, DocumentCommon: commonOf(cam),
+			ID: cam.ID, Host: cam.Host, Scheme: cam.Scheme, Model: cam.Model, SubPath: redact.String(cam.SubPath), DocumentCommon: commonOf(cam),
 		})
 	}
 	return d
@@ -119,7 +122,7 @@ func (c *Config) Redacted() Document {
 
 func commonOf(c camera.Camera) DocumentCommon {
 	return DocumentCommon{
-		Port: c.Port, Path: redact.String(c.Path), Username: c.Username, PasswordFrom: from(c.Password), Transport: c.Transport,
+		Port: c.Port, Path: redact.String(c.Path), Username: c.Username, PasswordFrom: from(c.Password), Transport: c.Transport, Stream: c.Stream,
 		MaxConnections: c.MaxConnections, LimitAssumed: c.LimitAssumed, Reserve: c.Reserve,
 		Timeout: c.Timeout.String(), SessionTimeout: c.SessionTimeout.String(),
 	}

@@ -31,6 +31,8 @@ const template = `# camwarden: which cameras there are, and how to treat them.
 #  path: /stream1
 # tcp, udp or auto.
 #  transport: tcp
+# main or sub: of which stream a still is taken. The smaller one needs a sub_path at its camera.
+#  stream: main
 # How many connections the address allows, all clients together, and how many of these are never ours.
 #  max_connections: 2
 #  reserve: 0

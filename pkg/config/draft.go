@@ -1,0 +1,55 @@
+package config
+
+import (
+	"bytes"
+
+	"github.com/camwarden/camwarden/pkg/camera"
+)
+
+// Draft is a configuration that is still to be written: the cameras that were found somewhere.
+type Draft struct {
+	Head    []string // comment lines before it, without their "#"
+	Cameras []DraftCamera
+}
+
+// DraftCamera is one camera of a Draft, in the keys of the configuration. Empty ones are left out.
+type DraftCamera struct {
+	ID             string  `json:"id"`
+	URL            string  `json:"url,omitempty"` // in place of host, port and path, where the scheme must be said
+	Host           string  `json:"host,omitempty"`
+	Port           uint16  `json:"port,omitempty"`
+	Path           string  `json:"path,omitempty"`
+	SubPath        string  `json:"sub_path,omitempty"`
+	Username       string  `json:"username,omitempty"`
+	Password       *string `json:"password,omitempty"` // only ever the empty one, which keeps a default away
+	PasswordFile   string  `json:"password_file,omitempty"`
+	PasswordEnv    string  `json:"password_env,omitempty"`
+	Model          string  `json:"model,omitempty"`
+	Transport      string  `json:"transport,omitempty"`
+	MaxConnections int     `json:"max_connections,omitempty"`
+}
+
+// YAML returns the text of the configuration. A text of any kind in it stays the value of its own key.
+func (d Draft) YAML() ([]byte, error) {
+	var out bytes.Buffer
+	for _, line := range d.Head {
+		out.WriteString("# " + line + "\n")
+	}
+	if len(d.Cameras) == 0 {
+		out.WriteString("cameras: []\n")
+		return out.Bytes(), nil
+	}
+	body, err := MarshalYAML(struct {
+		Cameras []DraftCamera `json:"cameras"`
+	}{d.Cameras})
+	if err != nil {
+		return nil, err
+	}
+	out.Write(body)
+	return out.Bytes(), nil
+}
+
+// URLOf returns the URL of a camera, without a log-in.
+func URLOf(scheme, host string, port uint16, path string) string {
+	return camera.Camera{Scheme: scheme, Host: host, Port: port, Path: path}.URL()
+}
