@@ -44,13 +44,25 @@ func idRune(r rune) bool {
 	return unicode.IsLetter(r) || unicode.IsMark(r) || unicode.IsDigit(r) || r == '.' || r == '_' || r == '-'
 }
 
-// IDFor returns the id of a camera that has no other: host_port_path. What looks like a secret in the path is left out,
-// and a long one is cut and told apart by a hash.
+// IDFor returns the id of a camera that has no other: host_port_path. What looks like a secret in the path is left out. A token
+// leaves 8 hex digits of its hash, so that the cameras of one recorder have ids of their own; a password, which somebody could
+// guess and try against them, leaves none. A long id is cut and told apart by a hash.
 func IDFor(host string, port uint16, path string) string {
+	origin := "rtsp://" + hostPort(host, port)
+	var hashes []string
+	path = strings.TrimPrefix(redact.Tokens(origin+path, func(token string) string {
+		hashes = append(hashes, hash(token))
+		return hashes[len(hashes)-1]
+	}), origin)
 	if strings.Contains(host, ":") {
 		host = "ip" + strings.ReplaceAll(host, ":", "-")
 	}
 	raw := host + "_" + strconv.Itoa(int(port)) + "_" + strings.TrimPrefix(redact.String(path), "/")
+	for _, sum := range hashes {
+		if !strings.Contains(raw, sum) { // it stood where a secret has a name
+			raw += "_" + sum
+		}
+	}
 	id := strings.Trim(replaceRuns(raw, '_', idRune), "_.-")
 	if len(id) <= maxID {
 		return id

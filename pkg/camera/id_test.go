@@ -47,3 +47,42 @@ func TestALongPathMakesAShortIDOfItsOwn(t *testing.T) {
 		t.Errorf("%q and %q", a, b)
 	}
 }
+
+func TestID_ofATokenIsItsHash(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		host string
+		port uint16
+		path string
+		want string // "#" stands for 8 hex digits
+	}{
+		// No secret, no change.
+		{"192.168.125.19", 554, "/stream1", "192.168.125.19_554_stream1"},
+		{"gate.local", 8554, "/h264Preview_01_main", "gate.local_8554_h264Preview_01_main"},
+		{"192.168.1.9", 554, "/cam/realmonitor?channel=1&subtype=0", "192.168.1.9_554_cam_realmonitor_channel_1_subtype_0"},
+		{"fd00::1", 554, "/Streaming/Channels/101", "ipfd00--1_554_Streaming_Channels_101"},
+		{"192.168.1.9", 554, "/user=admin_password=tlJwpbo6_channel=1_stream=0.sdp", "192.168.1.9_554_user_admin_password"},
+		{"192.168.1.9", 554, "/live?user=a&password=b&ch=1", "192.168.1.9_554_live_user_a_password_ch_1"},
+		// Tokens.
+		{"nvr", 7441, "/vGiUVAvRD0ZuPxxz?enableSrtp", "nvr_7441_#_enableSrtp"},
+		{"fd00::1", 7447, "/short", "ipfd00--1_7447_#"},
+		{"hub", 554, "/live/9f86d081884c7d659a2feaa0c55ad015", "hub_554_live_#"},
+		{"hub", 554, "/live?token=Xk7Qz92LmPw4RtYs&ch=1", "hub_554_live_token_ch_1_#"},
+		// A password could be guessed, and tried against its hash.
+		{"hub", 554, "/live?key=Kette9", "hub_554_live_key"},
+	} {
+		id := camera.IDFor(c.host, c.port, c.path)
+		before, after, hashed := strings.Cut(c.want, "#")
+		sum := strings.TrimSuffix(strings.TrimPrefix(id, before), after)
+		switch {
+		case !hashed && id != c.want, hashed && (len(sum) != 8 || strings.Trim(sum, "0123456789abcdef") != ""):
+			t.Errorf("%s: %q, want %q", c.path, id, c.want)
+		case camera.ValidID(id) != nil:
+			t.Errorf("%q: %v", id, camera.ValidID(id))
+		}
+	}
+	a, b := camera.IDFor("nvr", 7441, "/vGiUVAvRD0ZuPxxz"), camera.IDFor("nvr", 7441, "/vGiUVAvRD0ZuPxxa")
+	if a == b || a != camera.IDFor("nvr", 7441, "/vGiUVAvRD0ZuPxxz") {
+		t.Errorf("two cameras of one recorder: %q and %q", a, b)
+	}
+}

@@ -114,7 +114,7 @@ func text(args []string) (line string, secret bool) {
 	shown := redact.Args(args)
 	var out strings.Builder
 	for i, arg := range shown {
-		secret = secret || arg != args[i]
+		secret = secret || arg != args[i] && !loopbackName.Get().MatchString(args[i])
 		if i > 0 {
 			out.WriteByte(' ')
 		}

@@ -162,6 +162,8 @@ var (
 	authority = lazyre.New(`(?i)\b[a-z][a-z0-9+.-]*://`)
 	scheme    = lazyre.New(`(?i)^[a-z][a-z0-9+.-]*:`)
 	ownName   = lazyre.New(`/[0-9a-f]{32}$`) // of a stream that go2rtc pulls from its own ffmpeg
+	// A name of this host's own server, drawn by lot for one stream: it is hidden, but it is nobody's password.
+	loopbackName = lazyre.New(`^(?:rtsp|http|tcp)://(?:127\.\d+\.\d+\.\d+|localhost|\[::1\]):\d+/(?:[0-9a-f]{16,64}|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})$`)
 )
 
 // targetOf reads where a URL leads. With a password that hides it there is no second guess: the socket tells.

@@ -13,8 +13,9 @@ import (
 func replaceLooks(text string) string {
 	text = replaceHeaders(text)
 	text = replaceURLs(text)
+	text = mask(text, tokens(text))
 	text = replaceAssignments(text)
-	return text
+	return replaceOptions(text)
 }
 
 // maskAll replaces the parts of text that find picks, given where each match of start begins and ends.
@@ -155,28 +156,6 @@ func wholeURL(arg string) string {
 	return arg
 }
 
-// The names under which passwords are assigned.
-var (
-	assignment   = lazyre.New(`(?i)(?:pass[\w-]*|pwd|token|auth|secret|api[_-]?key) ?(?:=|%(?:25)*3d) ?`)
-	jsonSecret   = lazyre.New(`(?i)["'][\w-]*(?:pass|password|passwd|passphrase|pwd|token|secret)\\*["']\s*:\s*\\*["']`)
-	yamlSecret   = lazyre.New(`(?im)^[ \t{,-]*[\w-]*(?:password|passwd|passphrase|pwd|secret)[ \t]*:[ \t]+`)
-	secretOption = lazyre.New(`(?i)^--?(?:[\w-]+[_-])?(?:pass\w*|pwd|token|auth|secret|headers?|cookies?|api[_-]?key)$`)
-)
-
-func replaceAssignments(text string) string {
-	text = maskAll(text, assignment.Get(), func(match, rest string) (int, int) {
-		return 0, valueEnd(rest, strings.Contains(match, "%"))
-	})
-	text = maskAll(text, jsonSecret.Get(), func(match, rest string) (int, int) {
-		colon := strings.LastIndexByte(match, ':')
-		return 0, closing(rest, strings.TrimLeft(match[colon+1:], " \t\r\n"))
-	})
-	return maskAll(text, yamlSecret.Get(), func(_, rest string) (int, int) {
-		line, _, _ := strings.Cut(rest, "\n")
-		return 0, len(line)
-	})
-}
-
 // valueEnd is where the value after "password=" ends. Whatever a password may hold stays inside, so it is greedy.
 func valueEnd(text string, encoded bool) int {
 	at := 0
@@ -239,6 +218,7 @@ func closing(text, quote string) int {
 
 // Headers, as they are sent and as they stand on command lines.
 var (
+	keyHeader     = lazyre.New(`(?i)\b(?:(?:set-)?cookie|x-[\w-]*(?:key|token|auth|session|secret|password)[\w-]*):[ \t]*`)
 	authHeader    = lazyre.New(`(?i)authorization(?:\\*["']?\s*[:=][ \t]*|%(?:25)*3a)`)
 	basicOrBearer = lazyre.New(`(?i)^(basic|bearer|token|negotiate)\s+`)
 	digestLogin   = lazyre.New(`(?i)^digest\s+(?:[\w*]+=(?:\\*"[^"]*"|[^\s,"]+)\s*,?\s*)+`)
@@ -263,6 +243,7 @@ func replaceHeaders(text string) string {
 		line, _, _ := strings.Cut(rest, "\n")
 		return 0, len(line)
 	})
+	text = maskAll(text, keyHeader.Get(), func(_, rest string) (int, int) { return 0, endOfHeader(rest) })
 	text = maskAll(text, authHeader.Get(), func(match, rest string) (int, int) {
 		if strings.Contains(match, "%") {
 			return 0, endOfToken(rest, "&")

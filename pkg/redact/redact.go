@@ -15,8 +15,8 @@ const Mask = "***"
 const shortest = 4
 
 // Redactor replaces the secrets it was told about, in every spelling a program is likely to give them, and beyond
-// these whatever looks like a secret: user-info in URLs, pass*=, pwd=, token=, auth=, Authorization headers and the
-// values of ffmpeg's -headers. It is safe for concurrent use. The nil Redactor knows no secrets and works by looks alone.
+// these whatever looks like a secret: user-info in URLs, pass*=, pwd=, token=, auth= and their like, Authorization headers, the
+// values of options for keys and log-ins, the keys of streams and what looks drawn by lot in a URL's path. It is safe for concurrent use. The nil Redactor knows no secrets and works by looks alone.
 type Redactor struct {
 	adding sync.Mutex
 	known  atomic.Pointer[vocabulary] // replaced as a whole, so that readers never wait
@@ -55,14 +55,15 @@ func (r *Redactor) Bytes(b []byte) []byte { return []byte(r.String(string(b))) }
 // where each argument ends, and which one is the value of -headers or of an option named like a password.
 func (r *Redactor) Args(args []string) []string {
 	shown := make([]string, len(args))
-	hidden := false
+	expected := nothing
 	for i, arg := range args {
-		switch {
-		case hidden && arg != "":
-			shown[i], hidden = Mask, false
-		default:
+		if kept, hides := hidesAll(arg, expected); hides {
+			shown[i] = arg[:kept] + Mask
+		} else {
 			shown[i] = r.String(wholeURL(arg))
-			hidden = secretOption.Get().MatchString(arg)
+		}
+		if i > 0 {
+			expected = after(args[0], arg, expected)
 		}
 	}
 	return shown

@@ -238,18 +238,23 @@ func TestATextThatCanBeReadInVeryManyWaysIsReadInOne(t *testing.T) {
 // A local user may give a process any argument, up to 128 KiB long (man 2 execve, MAX_ARG_STRLEN), and doctor shows it.
 func TestTheTimeForATextFullOfURLsGrowsWithItsLength(t *testing.T) {
 	t.Parallel()
-	for _, word := range []string{"://", "u:1://"} {
+	for _, word := range []string{
+		"://", "u:1://", "a://h:7441/v/", "?u=1&p=2", "&p=", "p=1 ", "key=", "key='", "-key ", "-key '", " -u a:", " -u 'a:", "-ua:", "openRTSP ", "openRTSP -u ",
+		"openRTSP -u a b ", "%3A%2F%2F", "%3a%2f%2fa%2fb%3fp%3d", "x-key:", "cookie: ", "Xk7Qz92LmPw4", "/Xk7Qz92LmPw4", "://a/Xk7Qz92LmPw4", "://a/b=", "://a/b%2",
+		"streamid=read:", "YTpi", "://h/YTpi", "/admin:", "://h/admin:", "\\/", "\\u0026sid=", "--", "--x-", "-_key ", "pass", "pass-", "auth_", "login_",
+	} {
 		long := strings.Repeat(word, 1<<16/len(word))
 		took := func(text string) time.Duration {
-			best := time.Hour
-			for range 3 {
-				began := time.Now()
-				redact.String(text)
-				best = min(best, time.Since(began))
-			}
-			return best
+			began := time.Now()
+			redact.String(text)
+			return time.Since(began)
 		}
-		if short, whole := took(long[:len(long)/8]), took(long); whole > 24*short+100*time.Millisecond {
+		short, whole := time.Hour, time.Hour // the best of a few: the others waited for a processor
+		for try := 0; try < 5 && (try == 0 || whole > 24*short+100*time.Millisecond); try++ {
+			short, whole = min(short, took(long[:len(long)/8])), min(whole, took(long))
+		}
+		t.Logf("%q: %s, %s", word, short, whole)
+		if whole > 24*short+100*time.Millisecond {
 			t.Errorf("%q: %s for an eighth of the text and %s for all of it", word, short, whole)
 		}
 	}
