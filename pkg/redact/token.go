@@ -222,17 +222,15 @@ func byLot(word string) bool {
 		return strings.ContainsFunc(word, letter) && strings.ContainsFunc(word, digit)
 	}
 	word = ordinary.Get().ReplaceAllString(word, "")
-	letters, pairs, spoken, changes := 0, 0, 0, 0
-	for i := range len(word) {
-		b := rune(word[i])
-		if letter(b) {
-			letters++
-		}
-		if i == 0 || digit(rune(word[i-1])) && digit(b) {
+	letters := len(strings.Join(strings.FieldsFunc(word, digit), ""))
+	pairs, spoken, changes := 0, 0, 0
+	for i := 1; i < len(word); i++ {
+		a, b := rune(word[i-1]), rune(word[i])
+		if digit(a) && digit(b) {
 			continue
 		}
 		pairs++
-		switch a := rune(word[i-1]); {
+		switch {
 		case !letter(a) || !letter(b), lower(a) && upper(b):
 			changes++
 		case strings.IndexByte(followers()[a|0x20-'a'], word[i]|0x20) >= 0:
