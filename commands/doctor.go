@@ -95,17 +95,17 @@ func runDoctor(c *cli, cmd *cobra.Command, f doctorFlags, args []string) error {
 	if err != nil {
 		return err
 	}
-	var survey observe.Survey
+	var seen observe.Observation
 	if f.from != "" {
-		survey, err = c.loadSurvey(f.from)
+		seen, err = c.loadObservation(f.from)
 	} else {
 		c.warnOfPasswords(args)
-		survey, err = c.survey(cmd.Context(), set, blind, f, args)
+		seen, err = c.look(cmd.Context(), set, blind, f, args)
 	}
 	if err != nil {
 		return err
 	}
-	report := doctor.Examine(survey, doctor.Terms{
+	report := doctor.Examine(seen, doctor.Terms{
 		Rules:            sweep.Rules{OlderThan: set.config.Reap.OlderThan, SilentFor: set.config.Reap.SilentFor},
 		DefaultLimit:     set.config.Inventory.Defaults.MaxConnections,
 		ProcessesWarning: set.config.Doctor.ProcessesWarning, ProcessesCritical: set.config.Doctor.ProcessesCritical,
@@ -118,7 +118,7 @@ func runDoctor(c *cli, cmd *cobra.Command, f doctorFlags, args []string) error {
 		code = CameraFailed
 	}
 	if f.save != "" {
-		if err := saveSurvey(f.save, survey); err != nil { // what was seen is still worth to be shown
+		if err := saveObservation(f.save, seen); err != nil { // what was seen is still worth to be shown
 			c.log.Error("cannot save the observation: "+err.Error(), hintKey, "choose another place: camwarden doctor --save FILE")
 			code = CameraFailed
 		}
@@ -151,11 +151,11 @@ func shellWord(text string) string {
 	return "'" + strings.ReplaceAll(text, "'", `'\''`) + "'"
 }
 
-// survey looks at this host.
-func (c *cli) survey(ctx context.Context, set settings, blind []observe.Blind, f doctorFlags, args []string) (observe.Survey, error) {
-	terms, err := set.terms(args, blind)
+// look looks at this host.
+func (c *cli) look(ctx context.Context, set settings, blind []observe.Blind, f doctorFlags, args []string) (observe.Observation, error) {
+	scope, err := set.scope(args, blind)
 	if err != nil {
-		return observe.Survey{}, err
+		return observe.Observation{}, err
 	}
 	if c.env("GOGC") == "" {
 		// A look lasts a moment and keeps nearly all it reads: to collect at every 4 MiB, as is usual, takes a twentieth of it.
@@ -164,20 +164,20 @@ func (c *cli) survey(ctx context.Context, set settings, blind []observe.Blind, f
 	signals := c.watchLook(ctx)
 	defer signals.stop()
 	book, err := set.peekLedger()
-	terms.Ledger = err
-	if keeper := set.keeperToLook(&terms, book); keeper != nil {
+	scope.Ledger = err
+	if keeper := set.keeperToLook(&scope, book); keeper != nil {
 		defer keeper.Close()
-		terms.Go2rtc, terms.Prefix = keeper.Client, set.config.Go2rtc.StreamPrefix
+		scope.Go2rtc, scope.Prefix = keeper.Client, set.config.Go2rtc.StreamPrefix
 	}
-	survey := observe.LookWide(signals.ctx, book, proc.Default(), terms)
-	survey.Facts = set.facts(book)
+	seen := observe.Look(signals.ctx, book, proc.Default(), scope)
+	seen.Facts = set.facts(book)
 	if f.probe {
-		set.probe(signals.ctx, &survey, args)
+		set.probe(signals.ctx, &seen, args)
 	}
 	if s := signals.signal(); s != nil {
-		return survey, cutShort{fault.New(fault.Cancelled, "", "ended by %s before the look was finished", signalName(s)), CameraFailed}
+		return seen, cutShort{fault.New(fault.Cancelled, "", "ended by %s before the look was finished", signalName(s)), CameraFailed}
 	}
-	return survey, nil
+	return seen, nil
 }
 
 // facts are what can be told of this host's own means, without starting anything.
@@ -210,9 +210,9 @@ const (
 )
 
 // probe asks the cameras of the inventory, of the arguments, and those that this host is connected to.
-func (s settings) probe(ctx context.Context, survey *observe.Survey, args []string) {
+func (s settings) probe(ctx context.Context, seen *observe.Observation, args []string) {
 	blind := func(err error) {
-		survey.Blind = append(survey.Blind, observe.Blind{Where: "probe", Why: err.Error()})
+		seen.Blind = append(seen.Blind, observe.Blind{Where: "probe", Why: err.Error()})
 	}
 	book, err := s.openLedger()
 	if err != nil {
@@ -220,15 +220,15 @@ func (s settings) probe(ctx context.Context, survey *observe.Survey, args []stri
 		return
 	}
 	slots := slot.Table{Ledger: book, FS: proc.Default()}
-	cameras := s.probed(*survey, args)
-	survey.Facts.Probes = make([]observe.Probe, len(cameras))
+	cameras := s.probed(*seen, args)
+	seen.Facts.Probes = make([]observe.Probe, len(cameras))
 	var all sync.WaitGroup
 	places := make(chan struct{}, probeJobs)
 	for i, cam := range cameras {
 		all.Go(func() {
 			places <- struct{}{}
 			defer func() { <-places }()
-			survey.Facts.Probes[i] = ask(ctx, slots, cam)
+			seen.Facts.Probes[i] = ask(ctx, slots, cam)
 		})
 	}
 	all.Wait()
@@ -240,7 +240,7 @@ type probedCamera struct {
 	known bool
 }
 
-func (s settings) probed(survey observe.Survey, args []string) []probedCamera {
+func (s settings) probed(seen observe.Observation, args []string) []probedCamera {
 	var list []probedCamera
 	asked := map[netip.AddrPort]bool{}
 	add := func(c camera.Camera, known bool) {
@@ -249,7 +249,7 @@ func (s settings) probed(survey observe.Survey, args []string) []probedCamera {
 			list = append(list, probedCamera{c, known})
 		}
 	}
-	for _, c := range survey.Cameras {
+	for _, c := range seen.Cameras {
 		for _, full := range s.config.Inventory.Cameras {
 			if full.ID == c.ID && c.Address.IsValid() {
 				add(full.At(c.Address.Addr()), true)
@@ -259,13 +259,13 @@ func (s settings) probed(survey observe.Survey, args []string) []probedCamera {
 	for _, arg := range args {
 		if cameras, err := s.config.Inventory.Pick([]string{arg}, lookup); err == nil {
 			for _, c := range cameras {
-				if c.Address.IsValid() && survey.Limits.Cover(c.Address) {
+				if c.Address.IsValid() && seen.Limits.Cover(c.Address) {
 					add(c, c.Username != "" || c.Password.Plain())
 				}
 			}
 		}
 	}
-	for _, conn := range survey.Connections {
+	for _, conn := range seen.Connections {
 		c := s.config.Inventory.Defaults
 		c.ID, c.Host, c.Port = conn.Remote.String(), conn.Remote.Addr().String(), conn.Remote.Port()
 		add(c.At(conn.Remote.Addr()), false)
@@ -292,20 +292,20 @@ func ask(ctx context.Context, slots slot.Table, cam probedCamera) observe.Probe 
 	return p
 }
 
-func (c *cli) loadSurvey(path string) (observe.Survey, error) {
+func (c *cli) loadObservation(path string) (observe.Observation, error) {
 	if path == "-" {
 		return observe.Load(c.world.Stdin)
 	}
 	file, err := os.Open(path)
 	if err != nil {
-		return observe.Survey{}, fault.New(fault.Usage, "", "cannot read the saved observation: %w", err).WithHint("make one with: camwarden doctor --save FILE")
+		return observe.Observation{}, fault.New(fault.Usage, "", "cannot read the saved observation: %w", err).WithHint("make one with: camwarden doctor --save FILE")
 	}
 	defer file.Close()
 	return observe.Load(file)
 }
 
-// saveSurvey writes the survey beside its final name and renames it, so that a reader never sees half of it.
-func saveSurvey(path string, survey observe.Survey) error {
+// saveObservation writes the seen beside its final name and renames it, so that a reader never sees half of it.
+func saveObservation(path string, seen observe.Observation) error {
 	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
 		return fmt.Errorf("%s is not a regular file", path)
 	}
@@ -313,7 +313,7 @@ func saveSurvey(path string, survey observe.Survey) error {
 	if err != nil {
 		return err
 	}
-	err = errors.Join(survey.Save(file), file.Close())
+	err = errors.Join(seen.Save(file), file.Close())
 	if err == nil {
 		err = os.Rename(file.Name(), path)
 	}

@@ -82,7 +82,7 @@ func TestAReapForAPersonAndForAPipe(t *testing.T) {
 	r := sweep.Reaping{
 		Schema: sweep.ReapSchema, OlderThanMS: 300_000, Blind: []observe.Blind{}, Verdict: sweep.SomethingLeft,
 		Summary: sweep.Counts{Killed: 1, Kept: 1, NotPermitted: 1},
-		Outcomes: []sweep.Done{
+		Outcomes: []sweep.Outcome{
 			{Kind: sweep.Process, PID: 4242, Name: "ffmpeg", Camera: "yard", Target: "192.168.125.45:554", AgeMS: 3_600_000, Why: "it streams, and its camera was heard", Action: sweep.Kept},
 			{Kind: sweep.Process, PID: 4711, Name: "ffmpeg", Camera: "gate", Target: "192.168.125.19:554", AgeMS: 4_620_000, Why: "a capture of one frame", Action: sweep.Killed, Signal: "TERM", TookMS: 18},
 			{Kind: sweep.Process, PID: 4712, Name: "ffmpeg", Camera: "gate", Target: "192.168.125.19:554", AgeMS: 4_320_000, Why: "a capture of one frame; it belongs to another user", Action: sweep.NotPermitted},

@@ -52,13 +52,13 @@ func (s settings) keeper(book *ledger.Ledger) (*streams.Keeper, error) {
 // keeperToLook returns the keeper of the configured go2rtc's streams for a command that ends in 2 for no secret, and needs
 // none to see; nil when there is none. One that cannot be made is noted as blind. Without a ledger it opens one: go2rtc is
 // asked under a lock, since two who ask at a time may end it.
-func (s settings) keeperToLook(terms *observe.Terms, book *ledger.Ledger) *streams.Keeper {
+func (s settings) keeperToLook(scope *observe.Scope, book *ledger.Ledger) *streams.Keeper {
 	if s.config.Go2rtc == nil {
 		return nil
 	}
-	terms.Standing = s.config.Go2rtc.Lifecycle == "standing"
+	scope.Standing = s.config.Go2rtc.Lifecycle == "standing"
 	if _, err := s.config.Go2rtc.Password.Reveal(); err != nil {
-		terms.Blind = append(terms.Blind, observe.Blind{Where: "go2rtc", Why: err.Error()})
+		scope.Blind = append(scope.Blind, observe.Blind{Where: "go2rtc", Why: err.Error()})
 		server := *s.config.Go2rtc
 		server.Password = camera.Secret{}
 		config := *s.config
@@ -68,13 +68,13 @@ func (s settings) keeperToLook(terms *observe.Terms, book *ledger.Ledger) *strea
 	var err error
 	if book == nil {
 		if book, err = s.openLedger(); err != nil {
-			terms.Server = err
+			scope.Server = err
 			return nil
 		}
 	}
 	keeper, err := s.keeper(book)
 	if err != nil {
-		terms.Server = err
+		scope.Server = err
 		return nil
 	}
 	return keeper

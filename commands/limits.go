@@ -30,9 +30,9 @@ func (c *cli) loadToLook() (settings, []observe.Blind, error) {
 	return settings{config: config.Default(), c: c}, blind, nil
 }
 
-// terms says what a survey looks for: the programs and cameras of the configuration, within what the arguments name.
-func (s settings) terms(args []string, blind []observe.Blind) (observe.Terms, error) {
-	t := observe.Terms{Programs: s.config.Reap.Programs, Blind: blind}
+// scope says what a look is for: the programs and cameras of the configuration, within what the arguments name.
+func (s settings) scope(args []string, blind []observe.Blind) (observe.Scope, error) {
+	t := observe.Scope{Programs: s.config.Reap.Programs, Blind: blind}
 	addresses := s.addresses()
 	for _, c := range s.config.Inventory.Cameras {
 		known := observe.Camera{ID: c.ID, Host: c.Host, Port: c.Port, Model: c.Model, Limit: c.MaxConnections, LimitAssumed: c.LimitAssumed}

@@ -115,19 +115,19 @@ func runReap(c *cli, cmd *cobra.Command, f reapFlags, args []string) error {
 		return err
 	}
 	c.warnOfPasswords(args)
-	terms, err := set.terms(args, blind)
+	scope, err := set.scope(args, blind)
 	if err != nil {
 		return err
 	}
 	book, err := set.openLedger()
-	terms.Ledger = err // what is left of ours cannot be told then, which the verdict says
-	if terms.Keeper = set.keeperToLook(&terms, book); terms.Keeper != nil {
-		defer terms.Keeper.Close()
+	scope.Ledger = err // what is left of ours cannot be told then, which the verdict says
+	if scope.Keeper = set.keeperToLook(&scope, book); scope.Keeper != nil {
+		defer scope.Keeper.Close()
 	}
 	signals := c.watchLook(cmd.Context())
 	defer signals.stop()
 	broom := sweep.Broom{Ledger: book, FS: proc.Default(), Grace: f.grace}
-	reaping := broom.Reap(signals.ctx, terms, f.rules(cmd, set), f.dryRun)
+	reaping := broom.Reap(signals.ctx, scope, f.rules(cmd, set), f.dryRun)
 	code := Done
 	switch s := signals.signal(); {
 	case f.dryRun:
@@ -141,7 +141,7 @@ func runReap(c *cli, cmd *cobra.Command, f reapFlags, args []string) error {
 
 func reapingPage(p *page, r sweep.Reaping) {
 	outcomes := slices.Clone(r.Outcomes)
-	slices.SortStableFunc(outcomes, func(a, b sweep.Done) int { // what was kept is read last
+	slices.SortStableFunc(outcomes, func(a, b sweep.Outcome) int { // what was kept is read last
 		return cmp.Compare(rank(a.Action), rank(b.Action))
 	})
 	var rows [][]string

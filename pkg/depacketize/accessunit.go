@@ -7,30 +7,30 @@ import (
 	"time"
 )
 
-// role is what a NAL unit is for, as far as one picture is concerned.
-type role int
+// nalKind is what a NAL unit is for, as far as one picture is concerned.
+type nalKind int
 
 const (
-	other  role = iota // not needed for the picture
-	set                // a parameter set
-	key                // a slice of a picture that needs no other
-	inter              // a slice of one that does
-	broken             // the sender itself marked it as damaged
+	other  nalKind = iota // not needed for the picture
+	set                   // a parameter set
+	key                   // a slice of a picture that needs no other
+	inter                 // a slice of one that does
+	broken                // the sender itself marked it as damaged
 )
 
-// grammar is in what H.264 and H.265 differ.
-type grammar struct {
-	codec  Codec
-	head   int // length of the header of a NAL unit
-	role   func(nal []byte) role
-	setID  func(nal []byte) (id int, ok bool) // which parameter set: sorted, they are in the order decoders want
-	ready  func(sets []parameterSet) bool     // whether a picture can be decoded with these
-	shape  func(sets []parameterSet, frame *KeyFrame)
-	unpack func(payload []byte, emit func(piece) error) error
+// nalSyntax is in what H.264 and H.265 differ.
+type nalSyntax struct {
+	codec   Codec
+	head    int // length of the header of a NAL unit
+	nalKind func(nal []byte) nalKind
+	setID   func(nal []byte) (id int, ok bool) // which parameter set: sorted, they are in the order decoders want
+	ready   func(sets []parameterSet) bool     // whether a picture can be decoded with these
+	shape   func(sets []parameterSet, frame *KeyFrame)
+	unpack  func(payload []byte, emit func(nalPart) error) error
 }
 
-// piece is a NAL unit, or a fragment of one.
-type piece struct {
+// nalPart is a NAL unit, or a fragment of one.
+type nalPart struct {
 	fragment    bool
 	first, last bool    // of the fragments
 	head        [2]byte // of the NAL unit that they make; H.264 uses the first only
@@ -52,15 +52,15 @@ const (
 // startCode begins each NAL unit of a byte stream (Rec. ITU-T H.264 annex B).
 const startCode = "\x00\x00\x00\x01"
 
-// units assembles access units (RFC 6184, RFC 7798): all slices of one picture. An access unit ends with the marker,
+// accessUnits assembles access units (RFC 6184, RFC 7798): all slices of one picture. An access unit ends with the marker,
 // with a new time stamp, or where the first slice of another picture begins, whichever comes first.
-type units struct {
-	grammar grammar
-	emit    func(piece) error // u.piece, bound once and not once per packet
-	limit   int
-	now     time.Time
-	sets    []parameterSet
-	inBand  bool // parameter sets come with the stream, so a missing packet may have held one
+type accessUnits struct {
+	nalSyntax nalSyntax
+	emit      func(nalPart) error // u.take, bound once and not once per packet
+	limit     int
+	now       time.Time
+	sets      []parameterSet
+	inBand    bool // parameter sets come with the stream, so a missing packet may have held one
 
 	fragments   []byte // of the NAL unit that is being put together, behind what the picture begins with
 	ahead       int    // how much that is; 0 where the picture has begun already
@@ -83,12 +83,12 @@ type units struct {
 	lost, bare int // key frames that came damaged, and without parameter sets
 }
 
-func newUnits(grammar grammar, sets [][]byte, limit int) *units {
-	u := &units{grammar: grammar, limit: limit}
-	u.emit = u.piece
+func newAccessUnits(nalSyntax nalSyntax, sets [][]byte, limit int) *accessUnits {
+	u := &accessUnits{nalSyntax: nalSyntax, limit: limit}
+	u.emit = u.take
 	for _, nal := range sets {
 		for nal := range split(nal) {
-			if len(nal) > grammar.head && grammar.role(nal) == set {
+			if len(nal) > nalSyntax.head && nalSyntax.nalKind(nal) == set {
 				u.keep(nal)
 			}
 		}
@@ -96,9 +96,9 @@ func newUnits(grammar grammar, sets [][]byte, limit int) *units {
 	return u
 }
 
-func (u *units) troubles() string { return describeTroubles(u.lost, u.bare) }
+func (u *accessUnits) troubles() string { return describeTroubles(u.lost, u.bare) }
 
-func (u *units) push(p *packet, lost bool, at time.Time) (*KeyFrame, error) {
+func (u *accessUnits) push(p *packet, lost bool, at time.Time) (*KeyFrame, error) {
 	u.now = at
 	if lost && u.open {
 		u.damage()
@@ -115,7 +115,7 @@ func (u *units) push(p *packet, lost bool, at time.Time) (*KeyFrame, error) {
 	if !u.open {
 		u.open, u.at = true, at
 	}
-	err := u.grammar.unpack(p.payload, u.emit)
+	err := u.nalSyntax.unpack(p.payload, u.emit)
 	if errors.Is(err, errMalformed) {
 		u.damage()
 		err = nil
@@ -129,13 +129,13 @@ func (u *units) push(p *packet, lost bool, at time.Time) (*KeyFrame, error) {
 }
 
 // damage marks the unit that is open, and the NAL unit in it.
-func (u *units) damage() {
+func (u *accessUnits) damage() {
 	u.damaged = true
 	u.fragmenting = false
 }
 
-// piece puts fragments together and hands on whole NAL units.
-func (u *units) piece(p piece) error {
+// take puts fragments together and hands on whole NAL units.
+func (u *accessUnits) take(p nalPart) error {
 	switch {
 	case !p.fragment:
 		if u.fragmenting {
@@ -146,19 +146,19 @@ func (u *units) piece(p piece) error {
 		if u.fragmenting {
 			u.damage()
 		}
-		kind := u.grammar.role(p.head[:])
+		kind := u.nalSyntax.nalKind(p.head[:])
 		u.fragmenting, u.keeping = true, kind == key || kind == set
 		u.fragments = u.fragments[:0]
 		if kind == key && len(u.picture) == 0 {
 			u.fragments = u.preface(u.fragments)
 		}
 		u.ahead = len(u.fragments)
-		u.fragments = append(u.fragments, p.head[:u.grammar.head]...)
+		u.fragments = append(u.fragments, p.head[:u.nalSyntax.head]...)
 	case !u.fragmenting:
 		u.damage() // its start never came
 		return nil
 	}
-	if !u.keeping && len(u.fragments) > u.grammar.head {
+	if !u.keeping && len(u.fragments) > u.nalSyntax.head {
 		// Of an unwanted NAL unit the first byte of the slice header is enough.
 		p.data = nil
 	}
@@ -190,9 +190,9 @@ func withRoom(data []byte, n, limit int) []byte {
 
 // nals takes what should be one NAL unit. Some cameras put several in, with start codes between them: a start code
 // cannot occur inside a NAL unit.
-func (u *units) nals(data []byte) error {
+func (u *accessUnits) nals(data []byte) error {
 	for nal := range split(data) {
-		if len(nal) <= u.grammar.head {
+		if len(nal) <= u.nalSyntax.head {
 			continue
 		}
 		if err := u.nal(nal); err != nil || u.finished != nil {
@@ -202,8 +202,8 @@ func (u *units) nals(data []byte) error {
 	return nil
 }
 
-func (u *units) nal(nal []byte) error {
-	switch kind := u.grammar.role(nal); kind {
+func (u *accessUnits) nal(nal []byte) error {
+	switch kind := u.nalSyntax.nalKind(nal); kind {
 	case broken:
 		u.damage()
 	case set:
@@ -222,10 +222,10 @@ func (u *units) nal(nal []byte) error {
 }
 
 // place decides which picture a slice belongs to, and whether that one can still be clean.
-func (u *units) place(nal []byte) {
+func (u *accessUnits) place(nal []byte) {
 	// In both codecs the first bit of a slice header says whether it is the first slice of the picture
 	// (H.264: first_mb_in_slice is 0, which ue(v) codes as a 1; H.265: first_slice_segment_in_pic_flag).
-	first := nal[u.grammar.head]&0x80 != 0
+	first := nal[u.nalSyntax.head]&0x80 != 0
 	switch {
 	case first && u.sliced:
 		u.finish()
@@ -242,7 +242,7 @@ func (u *units) place(nal []byte) {
 }
 
 // add appends a slice to the key frame; the parameter sets go before the first.
-func (u *units) add(nal []byte) error {
+func (u *accessUnits) add(nal []byte) error {
 	if len(u.picture) == 0 {
 		if u.ahead > 0 && len(nal) == len(u.fragments)-u.ahead && &nal[0] == &u.fragments[u.ahead] {
 			u.picture, u.fragments, u.ahead = u.fragments, u.picture, 0 // it was put together in the right place
@@ -260,7 +260,7 @@ func (u *units) add(nal []byte) error {
 }
 
 // preface appends what a key frame begins with: the parameter sets, and the start code of its first slice.
-func (u *units) preface(picture []byte) []byte {
+func (u *accessUnits) preface(picture []byte) []byte {
 	for _, s := range u.sets {
 		picture = append(append(picture, startCode...), s.nal...)
 	}
@@ -268,16 +268,16 @@ func (u *units) preface(picture []byte) []byte {
 }
 
 // finish ends the open unit. If it is a clean key frame, finished is set.
-func (u *units) finish() {
+func (u *accessUnits) finish() {
 	switch isKey := len(u.picture) > 0; {
 	case !isKey:
 	case u.damaged || u.fragmenting:
 		u.lost++
-	case !u.grammar.ready(u.sets):
+	case !u.nalSyntax.ready(u.sets):
 		u.bare++
 	default:
-		u.finished = &KeyFrame{Codec: u.grammar.codec, Bytes: u.picture, CapturedAt: u.at, Arriving: u.now.Sub(u.at)}
-		u.grammar.shape(u.sets, u.finished)
+		u.finished = &KeyFrame{Codec: u.nalSyntax.codec, Bytes: u.picture, CapturedAt: u.at, Arriving: u.now.Sub(u.at)}
+		u.nalSyntax.shape(u.sets, u.finished)
 		return
 	}
 	u.open, u.sliced, u.renewed, u.damaged, u.fragmenting = false, false, false, false, false
@@ -285,8 +285,8 @@ func (u *units) finish() {
 }
 
 // keep remembers a parameter set, in place of an earlier one with the same id.
-func (u *units) keep(nal []byte) {
-	id, ok := u.grammar.setID(nal)
+func (u *accessUnits) keep(nal []byte) {
+	id, ok := u.nalSyntax.setID(nal)
 	if !ok || len(nal) > maxSetSize {
 		return
 	}

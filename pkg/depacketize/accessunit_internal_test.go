@@ -28,9 +28,9 @@ const (
 func described() [][]byte { return [][]byte{[]byte(testSPS), []byte(testPPS)} }
 
 // assemble returns the slices of the key frame that comes out of the scene; "" when none does.
-func assemble(t *testing.T, sets [][]byte, scene []sent) (string, *units) {
+func assemble(t *testing.T, sets [][]byte, scene []sent) (string, *accessUnits) {
 	t.Helper()
-	u := newUnits(h264Grammar(), sets, 1<<20)
+	u := newAccessUnits(h264Syntax(), sets, 1<<20)
 	for _, s := range scene {
 		frame, err := u.push(&packet{stamp: s.stamp, marker: s.marker, payload: []byte(s.payload)}, s.lost, time.Now())
 		if err != nil {
@@ -113,7 +113,7 @@ func TestNewParameterSetsReplaceThoseOfTheDescription(t *testing.T) {
 
 func TestAKeyFrameBeyondTheLimitIsRefusedAtOnce(t *testing.T) {
 	t.Parallel()
-	u := newUnits(h264Grammar(), described(), 1000)
+	u := newAccessUnits(h264Syntax(), described(), 1000)
 	var err error
 	for n := 0; err == nil && n < 100; n++ {
 		payload := append([]byte("\x65\x08"), bytes.Repeat([]byte{1}, 98)...)

@@ -16,8 +16,8 @@ import (
 // ErrHugeJPEG is a JPEG wider or higher than RTP can say (RFC 2435 section 3.1.5: 2040 pixels).
 var ErrHugeJPEG = errors.New("JPEG without dimensions")
 
-// scans assembles JPEG pictures (RFC 2435). What travels is the scan and a few numbers; the headers are made here.
-type scans struct {
+// jpegScans assembles JPEG pictures (RFC 2435). What travels is the scan and a few numbers; the headers are made here.
+type jpegScans struct {
 	limit   int
 	huffman []byte           // the DHT segment all of them use
 	tables  map[uint8][]byte // quantization tables that came in band, by Q: they may be left out later
@@ -25,27 +25,27 @@ type scans struct {
 	open  bool
 	stamp uint32
 	at    time.Time
-	head  scanHead
+	head  jpegHeader
 	quant []byte // the DQT segment
 	file  []byte // what there is of it
 	begin int    // of the scan in it
 	lost  int
 }
 
-// scanHead is the main header of a packet (RFC 2435 section 3.1), with the restart interval where there is one.
-type scanHead struct {
+// jpegHeader is the main header of a packet (RFC 2435 section 3.1), with the restart interval where there is one.
+type jpegHeader struct {
 	offset        int
 	kind, quality uint8
 	width, height int
 	restart       uint16
 }
 
-func newScans(limit int) (*scans, error) {
+func newJPEGScans(limit int) (*jpegScans, error) {
 	reference, err := reference(50)
 	if err != nil {
 		return nil, err
 	}
-	return &scans{limit: limit, huffman: jpeg.Segments(reference, jpeg.DHT), tables: map[uint8][]byte{}}, nil
+	return &jpegScans{limit: limit, huffman: jpeg.Segments(reference, jpeg.DHT), tables: map[uint8][]byte{}}, nil
 }
 
 // reference returns the headers of a small JPEG. RFC 2435 takes its tables, and how Q scales them, from the
@@ -58,16 +58,16 @@ func reference(quality int) ([]byte, error) {
 	return file.Bytes(), nil
 }
 
-func (s *scans) troubles() string { return describeTroubles(s.lost, 0) }
+func (s *jpegScans) troubles() string { return describeTroubles(s.lost, 0) }
 
-func (s *scans) push(p *packet, lost bool, at time.Time) (*KeyFrame, error) {
+func (s *jpegScans) push(p *packet, lost bool, at time.Time) (*KeyFrame, error) {
 	if s.open && (lost || p.stamp != s.stamp) {
 		s.drop()
 	}
 	if len(p.payload) == 0 {
 		return nil, nil
 	}
-	head, rest, err := parseScanHead(p.payload)
+	head, rest, err := parseJPEGHeader(p.payload)
 	if err == nil && head.offset == 0 {
 		rest, err = s.start(head, rest)
 		s.stamp, s.at = p.stamp, at
@@ -93,19 +93,19 @@ func (s *scans) push(p *packet, lost bool, at time.Time) (*KeyFrame, error) {
 	return s.finish(at), nil
 }
 
-func (s *scans) drop() {
+func (s *jpegScans) drop() {
 	if s.open {
 		s.lost++
 	}
 	s.open = false
 }
 
-func parseScanHead(payload []byte) (scanHead, []byte, error) {
+func parseJPEGHeader(payload []byte) (jpegHeader, []byte, error) {
 	const mainHeader, restartHeader = 8, 4
 	if len(payload) < mainHeader {
-		return scanHead{}, nil, errMalformed
+		return jpegHeader{}, nil, errMalformed
 	}
-	head := scanHead{
+	head := jpegHeader{
 		offset:  int(payload[1])<<16 | int(payload[2])<<8 | int(payload[3]),
 		kind:    payload[4],
 		quality: payload[5],
@@ -127,7 +127,7 @@ func parseScanHead(payload []byte) (scanHead, []byte, error) {
 }
 
 // start begins a picture: its first packet may carry the quantization tables.
-func (s *scans) start(head scanHead, rest []byte) ([]byte, error) {
+func (s *jpegScans) start(head jpegHeader, rest []byte) ([]byte, error) {
 	s.drop()
 	if head.width == 0 || head.height == 0 {
 		return nil, ErrHugeJPEG
@@ -145,7 +145,7 @@ func (s *scans) start(head scanHead, rest []byte) ([]byte, error) {
 }
 
 // quantization returns the DQT segment for Q (RFC 2435 section 3.1.8 and 4.2), and what follows the tables.
-func (s *scans) quantization(quality uint8, rest []byte) (segment, after []byte, err error) {
+func (s *jpegScans) quantization(quality uint8, rest []byte) (segment, after []byte, err error) {
 	const inBand, changing = 128, 255
 	if quality < inBand {
 		if quality == 0 || quality > 99 {
@@ -174,7 +174,7 @@ func (s *scans) quantization(quality uint8, rest []byte) (segment, after []byte,
 }
 
 // finish completes the file, and gives it away if its scan is whole.
-func (s *scans) finish(at time.Time) *KeyFrame {
+func (s *jpegScans) finish(at time.Time) *KeyFrame {
 	file, end := s.file, []byte{0xff, jpeg.EOI}
 	scan := bytes.TrimSuffix(file[s.begin:], end)
 	if len(scan) == len(file)-s.begin {
@@ -193,7 +193,7 @@ func (s *scans) finish(at time.Time) *KeyFrame {
 }
 
 // header appends everything before the scan: a JFIF file of three components, 4:2:2 or 4:2:0.
-func (s *scans) header(file []byte) []byte {
+func (s *jpegScans) header(file []byte) []byte {
 	head := s.head
 	sampling := byte(0x21)
 	if head.kind&1 != 0 {

@@ -53,7 +53,7 @@ func scanPackets(kind, quality uint8, extra, scan []byte) []*packet {
 
 func pushAll(t *testing.T, packets []*packet) *KeyFrame {
 	t.Helper()
-	s, err := newScans(1 << 20)
+	s, err := newJPEGScans(1 << 20)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -115,7 +115,7 @@ func TestAScanBecomesTheJPEGItWas(t *testing.T) {
 func TestTablesMayBeLeftOutOnceTheyAreKnown(t *testing.T) {
 	t.Parallel()
 	file, scan, tables := photo(t, 70)
-	s, err := newScans(1 << 20)
+	s, err := newJPEGScans(1 << 20)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -22,13 +22,13 @@ const (
 	special265   = 50 // PACI and what is reserved
 )
 
-// h264Grammar is the grammar of H.264. A key frame is an IDR picture.
-func h264Grammar() grammar {
+// h264Syntax is the nalSyntax of H.264. A key frame is an IDR picture.
+func h264Syntax() nalSyntax {
 	const idr, sps, pps = 5, 7, 8
-	return grammar{
+	return nalSyntax{
 		codec: H264,
 		head:  1,
-		role: func(nal []byte) role {
+		nalKind: func(nal []byte) nalKind {
 			switch kind := nal[0] & 0x1f; {
 			case nal[0]&0x80 != 0:
 				return broken
@@ -62,14 +62,14 @@ func h264Grammar() grammar {
 	}
 }
 
-// h265Grammar is the grammar of H.265. A key frame is an IDR, CRA or BLA picture; what leads a CRA in output order comes
+// h265Syntax is the nalSyntax of H.265. A key frame is an IDR, CRA or BLA picture; what leads a CRA in output order comes
 // behind it in the stream, so the picture itself needs nothing.
-func h265Grammar() grammar {
+func h265Syntax() nalSyntax {
 	const firstIRAP, lastIRAP, vps, sps, pps = 16, 21, 32, 33, 34
-	return grammar{
+	return nalSyntax{
 		codec: H265,
 		head:  2,
-		role: func(nal []byte) role {
+		nalKind: func(nal []byte) nalKind {
 			layer := nal[0]&1<<5 | nal[1]>>3
 			switch kind := kind265(nal); {
 			case nal[0]&0x80 != 0:
@@ -156,7 +156,7 @@ func exponential(data []byte) (int, bool) {
 }
 
 // unpack264 hands on what a packet holds (RFC 6184 section 5.6 to 5.8).
-func unpack264(payload []byte, emit func(piece) error) error {
+func unpack264(payload []byte, emit func(nalPart) error) error {
 	if len(payload) == 0 {
 		return nil // padding only
 	}
@@ -168,15 +168,15 @@ func unpack264(payload []byte, emit func(piece) error) error {
 			return errMalformed
 		}
 		head := [2]byte{payload[0]&0xe0 | payload[1]&0x1f}
-		return emit(piece{fragment: true, first: payload[1]&0x80 != 0, last: payload[1]&0x40 != 0, head: head, data: payload[2:]})
+		return emit(nalPart{fragment: true, first: payload[1]&0x80 != 0, last: payload[1]&0x40 != 0, head: head, data: payload[2:]})
 	case kind > aggregate264, kind == 0 && !bytes.HasPrefix(payload, []byte(startCode)): // some cameras send start codes
 		return errMalformed
 	}
-	return emit(piece{data: payload})
+	return emit(nalPart{data: payload})
 }
 
 // unpack265 hands on what a packet holds (RFC 7798 section 4.4).
-func unpack265(payload []byte, emit func(piece) error) error {
+func unpack265(payload []byte, emit func(nalPart) error) error {
 	if len(payload) == 0 {
 		return nil
 	}
@@ -188,16 +188,16 @@ func unpack265(payload []byte, emit func(piece) error) error {
 		return aggregated(payload[2:], func(nal []byte) bool { return len(nal) > 2 && kind265(nal) < aggregate265 }, emit)
 	case kind == fragment265:
 		head := [2]byte{payload[0]&0x81 | payload[2]&0x3f<<1, payload[1]}
-		return emit(piece{fragment: true, first: payload[2]&0x80 != 0, last: payload[2]&0x40 != 0, head: head, data: payload[3:]})
+		return emit(nalPart{fragment: true, first: payload[2]&0x80 != 0, last: payload[2]&0x40 != 0, head: head, data: payload[3:]})
 	case kind >= special265:
 		return errMalformed
 	}
-	return emit(piece{data: payload})
+	return emit(nalPart{data: payload})
 }
 
 // aggregated hands on the NAL units of an aggregation packet. One that is itself an aggregation, or a fragment, is
 // not plain, and not allowed (RFC 6184 section 5.7).
-func aggregated(data []byte, plain func(nal []byte) bool, emit func(piece) error) error {
+func aggregated(data []byte, plain func(nal []byte) bool, emit func(nalPart) error) error {
 	for len(data) > 0 {
 		if len(data) < 2 {
 			return errMalformed
@@ -214,7 +214,7 @@ func aggregated(data []byte, plain func(nal []byte) bool, emit func(piece) error
 		if !plain(nal) {
 			return errMalformed
 		}
-		if err := emit(piece{data: nal}); err != nil {
+		if err := emit(nalPart{data: nal}); err != nil {
 			return err
 		}
 	}

@@ -49,11 +49,11 @@ func NewReceiver(format Format, limit int) (*Receiver, error) {
 	var err error
 	switch format.Codec {
 	case H264:
-		r.assembler = newUnits(h264Grammar(), format.Sets, limit)
+		r.assembler = newAccessUnits(h264Syntax(), format.Sets, limit)
 	case H265:
-		r.assembler = newUnits(h265Grammar(), format.Sets, limit)
+		r.assembler = newAccessUnits(h265Syntax(), format.Sets, limit)
 	case JPEG:
-		r.assembler, err = newScans(limit)
+		r.assembler, err = newJPEGScans(limit)
 	}
 	return r, err
 }

@@ -44,7 +44,7 @@ func (e *examination) silence() {
 		case "lease-orphaned", "lease-wedged":
 			silenced = e.unleased(strings.TrimPrefix(f.Subject, "lease "))
 		case "blind-go2rtc":
-			silenced = e.survey.Go2rtc != nil && e.survey.Go2rtc.Why != ""
+			silenced = e.seen.Go2rtc != nil && e.seen.Go2rtc.Why != ""
 		}
 		if !silenced {
 			kept = append(kept, f)

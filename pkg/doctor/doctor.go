@@ -170,9 +170,9 @@ type Leases struct {
 	Orphaned int `json:"orphaned"`
 }
 
-// Examine judges a survey. It is pure: the same survey and terms give the same report.
-func Examine(s observe.Survey, terms Terms) Report {
-	e := &examination{survey: s, terms: terms, decisions: sweep.Decide(s, terms.Rules), outages: sweep.Outages(s, terms.Rules)}
+// Examine judges an observation. It is pure: the same observation and terms give the same report.
+func Examine(s observe.Observation, terms Terms) Report {
+	e := &examination{seen: s, terms: terms, decisions: sweep.Decide(s, terms.Rules), outages: sweep.Outages(s, terms.Rules)}
 	wide := terms.Rules
 	wide.Silent, wide.Containers = true, true
 	e.wide = sweep.Decide(s, wide)
@@ -205,7 +205,7 @@ func Examine(s observe.Survey, terms Terms) Report {
 
 // examination is one report on its way.
 type examination struct {
-	survey    observe.Survey
+	seen      observe.Observation
 	terms     Terms
 	decisions []sweep.Decision // by the rules as they stand: what a plain reap would do
 	wide      []sweep.Decision // by those with everything included: what there is to be told of

@@ -28,25 +28,25 @@ func terms() doctor.Terms {
 	}
 }
 
-// scene is a survey that a test fills.
+// scene is an observation that a test fills.
 type scene struct {
-	observe.Survey
+	observe.Observation
 	pid int
 }
 
 func newScene() *scene {
 	at := time.Date(2026, 1, 5, 22, 24, 0, 0, time.UTC)
-	return &scene{pid: 5000, Survey: observe.Survey{
-		Schema: observe.Schema, Host: "is22", TakenAt: at, Cameras: []observe.Camera{}, Suspects: []observe.Suspect{},
-		Connections: []observe.Connection{}, Leases: []observe.Note{}, Blind: []observe.Blind{}, Table: 200, Method: proc.Netlink,
+	return &scene{pid: 5000, Observation: observe.Observation{
+		Schema: observe.Schema, Host: "is22", TakenAt: at, Cameras: []observe.Camera{}, Processes: []observe.Process{},
+		Connections: []observe.Connection{}, Leases: []observe.Lease{}, Blind: []observe.Blind{}, Table: 200, Method: proc.Netlink,
 	}}
 }
 
 // process adds a process that speaks to a camera, and its connection, silent for as long as it is old.
-func (s *scene) process(at netip.AddrPort, shape cmdline.Shape, age time.Duration, change ...func(*observe.Suspect, *observe.Connection)) {
+func (s *scene) process(at netip.AddrPort, shape cmdline.Shape, age time.Duration, change ...func(*observe.Process, *observe.Connection)) {
 	s.pid++
 	ms := age.Milliseconds()
-	p := observe.Suspect{
+	p := observe.Process{
 		ID: proc.Identity{BootID: "b", PIDNS: 1, PID: s.pid, Start: uint64(s.pid)}, Name: "ffmpeg", Program: "/usr/bin/ffmpeg", Configured: true, State: "S",
 		StartedAt: s.TakenAt.Add(-age), AgeMS: ms, Memory: 60 << 20, CPUMS: 120, FDs: 9, Shape: shape,
 		Parents: []observe.Parent{{PID: 1468583, Name: "camserver", StartedAt: s.TakenAt.Add(-6 * time.Hour)}, {PID: 1, Name: "systemd", StartedAt: s.TakenAt.Add(-48 * time.Hour)}},
@@ -60,17 +60,17 @@ func (s *scene) process(at netip.AddrPort, shape cmdline.Shape, age time.Duratio
 	for _, f := range change {
 		f(&p, &c)
 	}
-	s.Suspects = append(s.Suspects, p)
+	s.Processes = append(s.Processes, p)
 	if c.State != "" {
 		s.Connections = append(s.Connections, c)
 	}
 }
 
-func heard(_ *observe.Suspect, c *observe.Connection)       { *c.SilentMS = 40 }
-func unconnected(_ *observe.Suspect, c *observe.Connection) { c.State = "" }
-func secret(p *observe.Suspect, _ *observe.Connection)      { p.Secret = true }
-func contained(p *observe.Suspect, _ *observe.Connection)   { p.Container = true }
-func dead(p *observe.Suspect, c *observe.Connection) {
+func heard(_ *observe.Process, c *observe.Connection)       { *c.SilentMS = 40 }
+func unconnected(_ *observe.Process, c *observe.Connection) { c.State = "" }
+func secret(p *observe.Process, _ *observe.Connection)      { p.Secret = true }
+func contained(p *observe.Process, _ *observe.Connection)   { p.Container = true }
+func dead(p *observe.Process, c *observe.Connection) {
 	p.State, p.Targets, p.Shape, c.State = "Z", nil, cmdline.NoCamera, ""
 }
 func inventory(limit int) []observe.Camera {
@@ -100,7 +100,7 @@ func TestEveryFindingHasItsCase(t *testing.T) {
 	}
 	note := func(kind ledger.Kind, standing string, presence proc.Presence) func(*scene) {
 		return func(s *scene) {
-			s.Leases = []observe.Note{{ID: "L1", Kind: kind, Run: "R1", Address: gate, Owner: 42, Child: 43, Standing: standing, Presence: presence, LateMS: 90_000, Name: "camwarden-gate"}}
+			s.Leases = []observe.Lease{{ID: "L1", Kind: kind, Run: "R1", Address: gate, Owner: 42, Child: 43, Standing: standing, Presence: presence, LateMS: 90_000, Name: "camwarden-gate"}}
 		}
 	}
 	server := func(streams ...go2rtc.Stream) *observe.Server {
@@ -122,7 +122,7 @@ func TestEveryFindingHasItsCase(t *testing.T) {
 		},
 		"one of ours without a lease": {
 			func(s *scene) {
-				s.process(gate, cmdline.OneFrame, time.Second, func(p *observe.Suspect, _ *observe.Connection) {
+				s.process(gate, cmdline.OneFrame, time.Second, func(p *observe.Process, _ *observe.Connection) {
 					p.Owner = &observe.Owner{PID: 42, Presence: proc.Gone}
 				})
 			}, []string{"process-unleased"}, doctor.InDanger, "pid 42",
@@ -165,7 +165,7 @@ func TestEveryFindingHasItsCase(t *testing.T) {
 		"a hidden owner": {
 			func(s *scene) {
 				s.process(gate, cmdline.Streaming, time.Hour, heard)
-				s.Connections[0].PID, s.Suspects = 0, nil
+				s.Connections[0].PID, s.Processes = 0, nil
 			}, []string{"connection-hidden-owner"}, doctor.Warned, "sudo camwarden doctor 192.168.125.19",
 		},
 		"a host that does not resolve": {
@@ -203,7 +203,7 @@ func TestEveryFindingHasItsCase(t *testing.T) {
 			func(s *scene) {
 				note(ledger.Connection, ledger.DeadOwner, proc.Running)(s)
 				s.Leases[0].Run = "01DEAD"
-				s.Leases = append(s.Leases, observe.Note{ID: "L2", Kind: ledger.Stream, Run: "01RUN", Name: "x", Standing: ledger.Live})
+				s.Leases = append(s.Leases, observe.Lease{ID: "L2", Kind: ledger.Stream, Run: "01RUN", Name: "x", Standing: ledger.Live})
 				s.Go2rtc = server(go2rtc.Stream{Name: "x", Consumers: []go2rtc.Consumer{{ID: 1, Format: "keyframe", UserAgent: go2rtc.Agent("1", "01DEAD")}}})
 			}, []string{"go2rtc-stuck-consumer"}, doctor.Warned, "camwarden streams flush x",
 		},
@@ -217,7 +217,7 @@ func TestEveryFindingHasItsCase(t *testing.T) {
 		"a socket that go2rtc forgot": {
 			func(s *scene) {
 				s.Go2rtc = server()
-				s.process(gate, cmdline.Unknown, time.Hour, func(p *observe.Suspect, c *observe.Connection) {
+				s.process(gate, cmdline.Unknown, time.Hour, func(p *observe.Process, c *observe.Connection) {
 					p.Configured, p.Name, c.Program = false, "go2rtc", "go2rtc"
 				})
 			}, []string{"go2rtc-orphan-connection"}, doctor.Warned, "1 open, 0 explained",
@@ -256,7 +256,7 @@ func TestEveryFindingHasItsCase(t *testing.T) {
 		"a wedged camwarden": {note(ledger.Process, ledger.WedgedOwner, proc.Gone), []string{"lease-wedged"}, doctor.Warned, "pid 42"},
 		"two ledgers": {
 			func(s *scene) {
-				s.process(gate, cmdline.OneFrame, time.Second, func(p *observe.Suspect, _ *observe.Connection) {
+				s.process(gate, cmdline.OneFrame, time.Second, func(p *observe.Process, _ *observe.Connection) {
 					p.Owner = &observe.Owner{PID: 42, Presence: proc.Running}
 				})
 			}, []string{"ledger-split"}, doctor.Warned, "state_dir",
@@ -301,7 +301,7 @@ func TestEveryFindingHasItsCase(t *testing.T) {
 			t.Parallel()
 			s := newScene()
 			c.set(s)
-			r := doctor.Examine(s.Survey, terms())
+			r := doctor.Examine(s.Observation, terms())
 			if !slices.Equal(codes(r), c.codes) || r.Status != c.status {
 				t.Fatalf("%v, status %s; want %v, %s", codes(r), r.Status, c.codes, c.status)
 			}
@@ -362,13 +362,13 @@ func TestACauseSilencesItsConsequences(t *testing.T) {
 			s.process(gate, cmdline.Streaming, time.Hour)
 		}, []string{"process-overdue"}},
 		"the lease of a process that is called leaked": {func(s *scene) {
-			s.Leases = []observe.Note{{ID: "L1", Kind: ledger.Process, Owner: 42, Standing: ledger.WedgedOwner, Presence: proc.Running}}
-			s.process(gate, cmdline.OneFrame, time.Hour, func(p *observe.Suspect, _ *observe.Connection) { p.Lease = "L1" })
+			s.Leases = []observe.Lease{{ID: "L1", Kind: ledger.Process, Owner: 42, Standing: ledger.WedgedOwner, Presence: proc.Running}}
+			s.process(gate, cmdline.OneFrame, time.Hour, func(p *observe.Process, _ *observe.Connection) { p.Lease = "L1" })
 		}, []string{"process-unleased"}},
 	} {
 		s := newScene()
 		c.set(s)
-		if got := codes(doctor.Examine(s.Survey, terms())); !slices.Equal(got, c.want) {
+		if got := codes(doctor.Examine(s.Observation, terms())); !slices.Equal(got, c.want) {
 			t.Errorf("%s: %v, want %v", name, got, c.want)
 		}
 	}
@@ -380,7 +380,7 @@ func TestAnAssumedLimitIsNotBelievedAgainstACameraThatSends(t *testing.T) {
 	for range 4 {
 		s.process(gate, cmdline.Streaming, time.Hour, heard)
 	}
-	r := doctor.Examine(s.Survey, terms())
+	r := doctor.Examine(s.Observation, terms())
 	if len(r.Findings) != 0 || r.Cameras[0].State != "ok" || !r.Cameras[0].LimitAssumed || r.Cameras[0].Connections != 4 || r.Cameras[0].Limit != 2 {
 		t.Errorf("%v, %+v", codes(r), r.Cameras)
 	}
@@ -388,11 +388,11 @@ func TestAnAssumedLimitIsNotBelievedAgainstACameraThatSends(t *testing.T) {
 	for range 4 { // a camera that never answered is silent only since it was dialled
 		captures.process(gate, cmdline.OneFrame, time.Minute, heard)
 	}
-	if r := doctor.Examine(captures.Survey, terms()); r.Cameras[0].State != "exhausted" {
+	if r := doctor.Examine(captures.Observation, terms()); r.Cameras[0].State != "exhausted" {
 		t.Errorf("captures that only just connected: %+v", r.Cameras)
 	}
 	s.Cameras = inventory(2) // somebody said so
-	if r := doctor.Examine(s.Survey, terms()); r.Cameras[0].State != "exhausted" || r.Cameras[0].Camera != "gate" {
+	if r := doctor.Examine(s.Observation, terms()); r.Cameras[0].State != "exhausted" || r.Cameras[0].Camera != "gate" {
 		t.Errorf("%+v", r.Cameras)
 	}
 }
@@ -403,11 +403,11 @@ func TestWhatTheKernelFinishesAloneIsNoConnection(t *testing.T) {
 	for _, state := range []string{proc.FinWait1, proc.FinWait2, proc.TimeWait, proc.LastAck, proc.Closing} {
 		s.Connections = append(s.Connections, observe.Connection{Remote: gate, State: state})
 	}
-	if r := doctor.Examine(s.Survey, terms()); r.Connections.Total != 0 || len(r.Cameras) != 0 || r.Status != doctor.OK {
+	if r := doctor.Examine(s.Observation, terms()); r.Connections.Total != 0 || len(r.Cameras) != 0 || r.Status != doctor.OK {
 		t.Errorf("%+v", r)
 	}
 	s.Connections = []observe.Connection{{Remote: gate, State: proc.CloseWait, PID: 9, Held: true}, {Remote: gate, State: proc.SynSent, PID: 9, Held: true}}
-	if r := doctor.Examine(s.Survey, terms()); r.Connections.Total != 2 || r.Cameras[0].Connections != 1 {
+	if r := doctor.Examine(s.Observation, terms()); r.Connections.Total != 2 || r.Cameras[0].Connections != 1 {
 		t.Errorf("evidence %d, slots %+v", r.Connections.Total, r.Cameras)
 	}
 }
@@ -418,8 +418,8 @@ func TestExaminingIsPure(t *testing.T) {
 	for i := range 10 {
 		s.process(host(i), []cmdline.Shape{cmdline.OneFrame, cmdline.Streaming}[i%2], time.Hour)
 	}
-	if a, b := doctor.Examine(s.Survey, terms()), doctor.Examine(s.Survey, terms()); !reflect.DeepEqual(a, b) {
-		t.Error("two examinations of one survey differ")
+	if a, b := doctor.Examine(s.Observation, terms()), doctor.Examine(s.Observation, terms()); !reflect.DeepEqual(a, b) {
+		t.Error("two examinations of one observation differ")
 	}
 }
 
@@ -428,7 +428,7 @@ func TestUnconnectedCapturesAndDeadOnesHoldNothing(t *testing.T) {
 	s := newScene()
 	s.process(gate, cmdline.OneFrame, time.Hour, unconnected)
 	s.process(gate, cmdline.OneFrame, time.Hour, dead)
-	r := doctor.Examine(s.Survey, terms())
+	r := doctor.Examine(s.Observation, terms())
 	if r.Processes.Total != 1 || r.Processes.Zombies != 1 || r.Processes.Overdue != 1 || r.Connections.Total != 0 || r.Cameras[0].Connections != 0 {
 		t.Errorf("%+v %+v", r.Processes, r.Cameras)
 	}

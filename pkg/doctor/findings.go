@@ -121,7 +121,7 @@ func (e *examination) findSilent() {
 	for _, g := range groups(e.wide, func(d sweep.Decision) bool { return d.Rule == sweep.Mute }) {
 		e.find(Finding{
 			Code: "process-silent", Severity: Warning, Subject: g.subject(), at: g.at,
-			Summary:  fmt.Sprintf("%s, and the camera has sent nothing for %s", streaming(len(g.of)), sweep.Span(*sweep.SilentMS(e.survey, g.of[0].Suspect))),
+			Summary:  fmt.Sprintf("%s, and the camera has sent nothing for %s", streaming(len(g.of)), sweep.Span(*sweep.SilentMS(e.seen, g.of[0].Process))),
 			Evidence: pids(g.of), Remedy: "camwarden reap" + g.argument() + contained(g.of) + " --include silent",
 		})
 	}
@@ -131,7 +131,7 @@ func (e *examination) findZombies() {
 	var parents []observe.Parent
 	byParent := map[int][]sweep.Decision{}
 	for _, d := range e.decisions {
-		if d.State != "Z" {
+		if !d.Dead() {
 			continue
 		}
 		var parent observe.Parent
@@ -201,7 +201,7 @@ func (e *examination) findSlots() {
 
 func (e *examination) findHidden(c Camera) {
 	hidden, uids := 0, []string{}
-	for _, conn := range e.survey.Connections {
+	for _, conn := range e.seen.Connections {
 		if conn.Remote != c.at || !conn.HiddenOwner() {
 			continue
 		}
@@ -216,7 +216,7 @@ func (e *examination) findHidden(c Camera) {
 	e.find(Finding{
 		Code: "connection-hidden-owner", Severity: Warning, Subject: c.Address, at: c.at,
 		Summary:  fmt.Sprintf("%s to it, and who holds them cannot be seen", count(hidden, "connection")),
-		Evidence: fmt.Sprintf("the sockets belong to user %s; this is user %d", strings.Join(uids, ", "), e.survey.UID),
+		Evidence: fmt.Sprintf("the sockets belong to user %s; this is user %d", strings.Join(uids, ", "), e.seen.UID),
 		Remedy:   "sudo camwarden doctor" + argument(c.at),
 	})
 }
@@ -225,7 +225,7 @@ func (e *examination) findHidden(c Camera) {
 func (e *examination) whoHolds(at netip.AddrPort) string {
 	counts := map[string]int{}
 	var order []string
-	for _, c := range e.survey.Connections {
+	for _, c := range e.seen.Connections {
 		if c.Remote != at || !c.Takes() {
 			continue
 		}
@@ -253,4 +253,4 @@ func (e *examination) whoHolds(at netip.AddrPort) string {
 	return strings.Join(words, "; ")
 }
 
-func (e *examination) host() string { return cmp.Or(e.survey.Host, "this host") }
+func (e *examination) host() string { return cmp.Or(e.seen.Host, "this host") }

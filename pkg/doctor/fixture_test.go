@@ -49,7 +49,7 @@ func observations() map[string]*scene {
 	for range 3 {
 		nobody.process(gate, cmdline.OneFrame, time.Hour)
 	}
-	nobody.Suspects = nobody.Suspects[:0]
+	nobody.Processes = nobody.Processes[:0]
 	for i := range nobody.Connections {
 		nobody.Connections[i].PID, nobody.Connections[i].Program = 0, ""
 	}
@@ -57,7 +57,7 @@ func observations() map[string]*scene {
 
 	outage := newScene()
 	for i := range 6 {
-		outage.process(host(i+1), cmdline.Streaming, 10*time.Hour, func(_ *observe.Suspect, c *observe.Connection) {
+		outage.process(host(i+1), cmdline.Streaming, 10*time.Hour, func(_ *observe.Process, c *observe.Connection) {
 			*c.SilentMS = (10*time.Minute + time.Duration(i)*time.Second).Milliseconds()
 		})
 	}
@@ -65,8 +65,8 @@ func observations() map[string]*scene {
 
 	noNetlink := newScene()
 	noNetlink.Method = proc.Procfs
-	noNetlink.process(gate, cmdline.Streaming, time.Hour, func(_ *observe.Suspect, c *observe.Connection) { c.SilentMS = nil })
-	noNetlink.process(gate, cmdline.OneFrame, time.Hour, func(_ *observe.Suspect, c *observe.Connection) { c.SilentMS = nil })
+	noNetlink.process(gate, cmdline.Streaming, time.Hour, func(_ *observe.Process, c *observe.Connection) { c.SilentMS = nil })
+	noNetlink.process(gate, cmdline.OneFrame, time.Hour, func(_ *observe.Process, c *observe.Connection) { c.SilentMS = nil })
 	noNetlink.Blind = []observe.Blind{{Where: "how long connections are silent", Why: "sock_diag: operation not permitted"}}
 	return map[string]*scene{"incident": incident, "healthy": healthy, "hidepid": nobody, "outage": outage, "no-netlink": noNetlink}
 }
@@ -94,11 +94,11 @@ func TestSavedObservationsAreJudgedAsTheyWere(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			survey, err := observe.Load(bytes.NewReader(text))
+			seen, err := observe.Load(bytes.NewReader(text))
 			if err != nil {
 				t.Fatal(err)
 			}
-			report := doctor.Examine(survey, terms())
+			report := doctor.Examine(seen, terms())
 			encoded, err := json.Marshal(report)
 			if err != nil {
 				t.Fatal(err)

@@ -28,13 +28,13 @@ func (e *examination) findHygiene() {
 			Remedy:   "camwarden snapshot CAMERA    # gives URLs to ffmpeg on standard input; then change the password",
 		})
 	}
-	for _, secret := range e.survey.Facts.Secrets {
+	for _, secret := range e.seen.Facts.Secrets {
 		e.find(Finding{
 			Code: "secrets-readable", Severity: Warning, Subject: e.host(), Summary: secret,
 			Evidence: "found by reading file modes, not secrets", Remedy: "camwarden config check    # and chmod 600 the file that it names",
 		})
 	}
-	tool := e.survey.Facts.Tool
+	tool := e.seen.Facts.Tool
 	if tool == nil {
 		return
 	}
@@ -65,7 +65,7 @@ func (e *examination) findHygiene() {
 
 // findBlind makes a finding of everything that could not be looked at.
 func (e *examination) findBlind() {
-	for _, b := range e.survey.Blind {
+	for _, b := range e.seen.Blind {
 		f := Finding{
 			Code: "blind-" + slug(b.Where), Severity: Warning, Subject: b.Where,
 			Summary: "could not look: " + b.Where, Evidence: b.Why, Remedy: e.sight(slug(b.Where)),
@@ -84,7 +84,7 @@ func (e *examination) sight(kind string) string {
 	case "go2rtc":
 		return "camwarden streams list    # asks it alone, and says what is wrong"
 	}
-	if e.survey.UID != 0 {
+	if e.seen.UID != 0 {
 		return "sudo camwarden doctor"
 	}
 	return "camwarden doctor    # on the host itself, where this is a container"

@@ -9,11 +9,11 @@ import (
 )
 
 func (e *examination) findLeases() {
-	for _, n := range e.survey.Leases {
+	for _, n := range e.seen.Leases {
 		subject := "lease " + n.ID
 		where := ""
 		if n.Address.IsValid() {
-			where = " of " + e.survey.CameraAt(n.Address)
+			where = " of " + e.seen.CameraAt(n.Address)
 		}
 		switch {
 		case n.Kind == ledger.Stream:

@@ -18,7 +18,7 @@ func (e *examination) processes() {
 	p := &e.report.Processes
 	p.List = make([]Process, 0, len(e.decisions))
 	for _, d := range e.decisions {
-		if d.State == "Z" {
+		if d.Dead() {
 			p.Zombies++
 		}
 		if d.Shape != cmdline.NoCamera {
@@ -36,8 +36,8 @@ func (e *examination) processes() {
 func (e *examination) process(d sweep.Decision) Process {
 	p := Process{
 		PID: d.ID.PID, PIDNS: "host", StartedAt: d.StartedAt, AgeMS: d.AgeMS, State: d.State, Program: d.Name,
-		Parents: []string{}, Camera: e.survey.CameraOf(d.Suspect), Target: d.Target(), Shape: string(d.Shape), Owner: "foreign",
-		SilentMS: sweep.SilentMS(e.survey, d.Suspect), RSSBytes: d.Memory, CPUMS: d.CPUMS, FDs: d.FDs, Command: d.Command,
+		Parents: []string{}, Camera: e.seen.CameraOf(d.Process), Target: d.Target(), Shape: string(d.Shape), Owner: "foreign",
+		SilentMS: sweep.SilentMS(e.seen, d.Process), RSSBytes: d.Memory, CPUMS: d.CPUMS, FDs: d.FDs, Command: d.Command,
 		Verdict: "kept", Why: d.Why,
 	}
 	if d.Container {
@@ -58,7 +58,7 @@ func (e *examination) process(d sweep.Decision) Process {
 		}
 		p.Parents = append(p.Parents, parent.Name)
 	}
-	for c := range e.survey.Held(d.ID.PID) {
+	for c := range e.seen.Held(d.ID.PID) {
 		if c.Takes() {
 			p.Connections++
 		}
@@ -68,8 +68,8 @@ func (e *examination) process(d sweep.Decision) Process {
 
 // connections lists those that a process holds, or that a camera still counts.
 func (e *examination) connections() {
-	e.report.Connections.List = make([]Connection, 0, len(e.survey.Connections))
-	for _, c := range e.survey.Connections {
+	e.report.Connections.List = make([]Connection, 0, len(e.seen.Connections))
+	for _, c := range e.seen.Connections {
 		if !c.Takes() && c.State != proc.CloseWait {
 			continue // the kernel is finishing it alone
 		}
@@ -81,7 +81,7 @@ func (e *examination) connections() {
 }
 
 func (e *examination) leases() {
-	for _, n := range e.survey.Leases {
+	for _, n := range e.seen.Leases {
 		switch n.Standing {
 		case ledger.Live:
 			e.report.Leases.Live++
@@ -97,7 +97,7 @@ func (e *examination) leases() {
 func (e *examination) cameras() {
 	e.report.Cameras = []Camera{}
 	listed := map[netip.AddrPort]bool{}
-	for _, c := range e.survey.Cameras {
+	for _, c := range e.seen.Cameras {
 		camera := Camera{Camera: c.ID, Address: c.Host, Model: c.Model, Limit: c.Limit, LimitAssumed: c.LimitAssumed, at: c.Address}
 		if c.Address.IsValid() {
 			camera.Address = c.Address.String()
@@ -112,7 +112,7 @@ func (e *examination) cameras() {
 			others = append(others, at)
 		}
 	}
-	for _, c := range e.survey.Connections {
+	for _, c := range e.seen.Connections {
 		if c.Takes() || c.State == proc.CloseWait {
 			other(c.Remote)
 		}
@@ -122,10 +122,10 @@ func (e *examination) cameras() {
 			other(t.Address)
 		}
 	}
-	for _, p := range e.survey.Facts.Probes {
+	for _, p := range e.seen.Facts.Probes {
 		other(p.Address)
 	}
-	for _, l := range e.survey.Leases {
+	for _, l := range e.seen.Leases {
 		if l.Kind == ledger.Cooling {
 			other(l.Address)
 		}
@@ -147,7 +147,7 @@ func (e *examination) fill(c *Camera) {
 	if !c.at.IsValid() {
 		return
 	}
-	for _, conn := range e.survey.Connections {
+	for _, conn := range e.seen.Connections {
 		if conn.Remote == c.at && conn.Takes() {
 			c.Connections++
 		}
@@ -159,7 +159,7 @@ func (e *examination) fill(c *Camera) {
 	if c.Connections > 0 {
 		c.State = "ok"
 	}
-	for _, p := range e.survey.Facts.Probes {
+	for _, p := range e.seen.Facts.Probes {
 		if p.Address == c.at && (p.Camera == c.Camera || c.RTTMS == nil && c.Error == nil) {
 			c.RTTMS, c.Error = p.RTTMS, p.Error
 			c.State, c.Note = stateOf(p), noteOf(p)
@@ -191,7 +191,7 @@ func (e *examination) sending(at netip.AddrPort) int {
 		if d.Shape == cmdline.OneFrame || d.AgeMS < moment {
 			continue
 		}
-		for c := range e.survey.Held(d.ID.PID) {
+		for c := range e.seen.Held(d.ID.PID) {
 			if c.Remote == at && c.State == proc.Established && c.SilentMS != nil && *c.SilentMS < moment {
 				n++
 			}
@@ -202,7 +202,7 @@ func (e *examination) sending(at netip.AddrPort) int {
 
 func (e *examination) cooling(at netip.AddrPort) int {
 	n := 0
-	for _, l := range e.survey.Leases {
+	for _, l := range e.seen.Leases {
 		if l.Kind == ledger.Cooling && l.Standing == ledger.CoolingDown && l.Address == at {
 			n++
 		}
@@ -214,7 +214,7 @@ func (e *examination) cooling(at netip.AddrPort) int {
 func (e *examination) holders(at netip.AddrPort) []sweep.Decision {
 	var found []sweep.Decision
 	for _, d := range e.decisions {
-		if d.State != "Z" && d.Shape != cmdline.NoCamera && slices.ContainsFunc(d.Targets, func(t observe.Target) bool { return t.Address == at }) {
+		if !d.Dead() && d.Shape != cmdline.NoCamera && slices.ContainsFunc(d.Targets, func(t observe.Target) bool { return t.Address == at }) {
 			found = append(found, d)
 		}
 	}
@@ -245,7 +245,7 @@ func (e *examination) timeline() {
 		}
 	}
 	first, last := leaked[0], leaked[len(leaked)-1]
-	tell(first.StartedAt, "first hung capture", e.survey.CameraOf(first.Suspect), first.ID.PID)
+	tell(first.StartedAt, "first hung capture", e.seen.CameraOf(first.Process), first.ID.PID)
 	for _, c := range e.report.Cameras {
 		holders := e.holders(c.at)
 		hung := slices.DeleteFunc(slices.Clone(holders), func(d sweep.Decision) bool { return !d.Leaked })
@@ -258,8 +258,8 @@ func (e *examination) timeline() {
 		}
 	}
 	if last.ID.PID != first.ID.PID {
-		tell(last.StartedAt, "latest hung capture", e.survey.CameraOf(last.Suspect), last.ID.PID)
+		tell(last.StartedAt, "latest hung capture", e.seen.CameraOf(last.Process), last.ID.PID)
 	}
 	slices.SortStableFunc(e.report.Timeline, func(a, b Event) int { return a.At.Compare(b.At) })
-	tell(e.survey.TakenAt, "looked", "", 0)
+	tell(e.seen.TakenAt, "looked", "", 0)
 }

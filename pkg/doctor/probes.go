@@ -58,7 +58,7 @@ func noteOf(p observe.Probe) string {
 
 // findProbes tells what the cameras answered, and what that does not prove.
 func (e *examination) findProbes() {
-	for _, p := range e.survey.Facts.Probes {
+	for _, p := range e.seen.Facts.Probes {
 		if p.Error == nil {
 			continue
 		}
@@ -124,7 +124,7 @@ func (e *examination) found(code string, at netip.AddrPort) bool {
 // open counts the connections of this host that a camera counts.
 func (e *examination) open(at netip.AddrPort) int {
 	n := 0
-	for _, c := range e.survey.Connections {
+	for _, c := range e.seen.Connections {
 		if c.Remote == at && c.Takes() {
 			n++
 		}

@@ -12,16 +12,16 @@ import (
 
 // server fills in what was seen of go2rtc; nil stays when none is configured.
 func (e *examination) server() {
-	seen := e.survey.Go2rtc
+	seen := e.seen.Go2rtc
 	if seen == nil {
 		return
 	}
 	g := &Go2rtc{URL: seen.URL, Reachable: seen.Why == "", Version: seen.Version, Streams: len(seen.Streams)}
-	if stills := e.survey.Facts.Stills; stills != nil {
+	if stills := e.seen.Facts.Stills; stills != nil {
 		g.StillsBy = *stills
 	}
 	for _, stream := range seen.Streams {
-		judged := go2rtc.Judge(stream, e.runs(), e.survey.TakenAt)
+		judged := go2rtc.Judge(stream, e.runs(), e.seen.TakenAt)
 		if judged.Watched() {
 			g.Watched++
 		}
@@ -42,7 +42,7 @@ func (e *examination) server() {
 // runs are those that leases of this ledger name, by whether their owners live.
 func (e *examination) runs() go2rtc.Runs {
 	var runs go2rtc.Runs
-	for _, n := range e.survey.Leases {
+	for _, n := range e.seen.Leases {
 		switch n.Standing {
 		case ledger.Live:
 			runs.Living = append(runs.Living, n.Run)
@@ -54,7 +54,7 @@ func (e *examination) runs() go2rtc.Runs {
 }
 
 func (e *examination) leased(stream string) bool {
-	for _, n := range e.survey.Leases {
+	for _, n := range e.seen.Leases {
 		if n.Kind == ledger.Stream && n.Name == stream && !n.Borrowed {
 			return true
 		}
@@ -63,7 +63,7 @@ func (e *examination) leased(stream string) bool {
 }
 
 func (e *examination) prefixed(stream string) bool {
-	prefix := e.survey.Go2rtc.Prefix
+	prefix := e.seen.Go2rtc.Prefix
 	return prefix != "" && strings.HasPrefix(stream, prefix)
 }
 
@@ -77,7 +77,7 @@ func connected(stream go2rtc.Stream) bool {
 }
 
 func (e *examination) findServer() {
-	seen := e.survey.Go2rtc
+	seen := e.seen.Go2rtc
 	if seen == nil {
 		return
 	}
@@ -93,7 +93,7 @@ func (e *examination) findServer() {
 		return
 	}
 	for _, stream := range seen.Streams {
-		judged := go2rtc.Judge(stream, e.runs(), e.survey.TakenAt)
+		judged := go2rtc.Judge(stream, e.runs(), e.seen.TakenAt)
 		if n := len(judged.Stuck); n > 0 {
 			remedy := "camwarden streams flush " + word(stream.Name)
 			if !e.leased(stream.Name) {
@@ -112,7 +112,7 @@ func (e *examination) findServer() {
 			})
 		}
 	}
-	for _, n := range e.survey.Leases {
+	for _, n := range e.seen.Leases {
 		if n.Kind == ledger.Stream && n.Standing == ledger.DeadOwner && !n.Borrowed && !n.Stays && e.forgotten(n.Name) {
 			e.find(Finding{
 				Code: "stream-orphaned", Severity: Warning, Subject: n.Name, Summary: "a stream of ours whose run is over",
@@ -121,7 +121,7 @@ func (e *examination) findServer() {
 		}
 	}
 	e.findLeakedSockets(seen)
-	if s := e.survey.Facts.Stills; s != nil && s.FFmpeg > 0 && s.Go2rtc == 0 {
+	if s := e.seen.Facts.Stills; s != nil && s.FFmpeg > 0 && s.Go2rtc == 0 {
 		e.find(Finding{
 			Code: "go2rtc-bypassed", Severity: Info, Subject: seen.URL,
 			Summary:  fmt.Sprintf("go2rtc is there, and all %s of the last round were taken by ffmpeg or directly", count(s.FFmpeg+s.RTSP, "still")),
@@ -145,7 +145,7 @@ func (e *examination) findLeakedSockets(seen *observe.Server) {
 	}
 	held := map[netip.AddrPort]int{}
 	var order []netip.AddrPort
-	for _, c := range e.survey.Connections {
+	for _, c := range e.seen.Connections {
 		if strings.HasPrefix(c.Program, "go2rtc") && c.Takes() {
 			if held[c.Remote] == 0 {
 				order = append(order, c.Remote)
@@ -168,9 +168,9 @@ func (e *examination) findLeakedSockets(seen *observe.Server) {
 // forgotten reports whether go2rtc has the stream and nobody watches it: one that is watched is left alone on purpose, and a
 // later round removes it.
 func (e *examination) forgotten(name string) bool {
-	for _, s := range e.survey.Go2rtc.Streams {
+	for _, s := range e.seen.Go2rtc.Streams {
 		if s.Name == name {
-			return !go2rtc.Judge(s, e.runs(), e.survey.TakenAt).Watched()
+			return !go2rtc.Judge(s, e.runs(), e.seen.TakenAt).Watched()
 		}
 	}
 	return false

@@ -6,7 +6,7 @@ import (
 	"github.com/camwarden/camwarden/pkg/fault"
 )
 
-// Facts are what the command line found out beside a survey, so that they are judged and saved with it.
+// Facts are what the command line found out beside an observation, so that they are judged and saved with it.
 type Facts struct {
 	Tool    *Tool    `json:"tool,omitempty"` // the configured ffmpeg; nil: there is none
 	Secrets []string `json:"secrets,omitempty"`

@@ -12,17 +12,17 @@ import (
 // mostBytes bounds what Load reads: 2,000 processes take about 3 MB.
 const mostBytes = 64 << 20
 
-// Save writes the survey, so that it can be judged again elsewhere. It holds no secret.
-func (s Survey) Save(to io.Writer) error {
+// Save writes the observation, so that it can be judged again elsewhere. It holds no secret.
+func (s Observation) Save(to io.Writer) error {
 	encoder := json.NewEncoder(to)
 	encoder.SetEscapeHTML(false)
 	encoder.SetIndent("", " ")
 	return encoder.Encode(s)
 }
 
-// Load reads what Save wrote. What is no survey is a usage fault.
-func Load(from io.Reader) (Survey, error) {
-	var s Survey
+// Load reads what Save wrote. What is none is a usage fault.
+func Load(from io.Reader) (Observation, error) {
+	var s Observation
 	err := json.NewDecoder(io.LimitReader(from, mostBytes)).Decode(&s)
 	if err == nil && s.Schema != Schema {
 		err = fmt.Errorf("its schema is %q, not %q", s.Schema, Schema)
@@ -31,10 +31,9 @@ func Load(from io.Reader) (Survey, error) {
 		err = fmt.Errorf("it does not say when it was taken")
 	}
 	if err != nil {
-		return Survey{}, fault.New(fault.Usage, "", "not a saved observation: %w", err).
+		return Observation{}, fault.New(fault.Usage, "", "not a saved observation: %w", err).
 			WithHint("make one with: camwarden doctor --save FILE")
 	}
-	s.Ours = Observation{TakenAt: s.TakenAt, Unsighted: s.Unsighted}
 	s.TakenAt = s.TakenAt.In(time.UTC)
 	return s, nil
 }

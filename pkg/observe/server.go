@@ -12,29 +12,29 @@ import (
 )
 
 // readServer asks the configured go2rtc for its version and its streams: two calls, which change nothing and dial nothing.
-func (s *surveyor) readServer(ctx context.Context) {
-	client := s.terms.Go2rtc
+func (l *looker) readServer(ctx context.Context) {
+	client := l.scope.Go2rtc
 	if client == nil {
 		return
 	}
-	s.Go2rtc = &Server{URL: client.Where(), Prefix: s.terms.Prefix, Streams: []go2rtc.Stream{}}
+	l.Go2rtc = &Server{URL: client.Where(), Prefix: l.scope.Prefix, Streams: []go2rtc.Stream{}}
 	info, err := client.Info(ctx)
 	if err == nil {
-		s.Go2rtc.Version = info.Version
-		s.Go2rtc.Streams, err = client.List(ctx)
+		l.Go2rtc.Version = info.Version
+		l.Go2rtc.Streams, err = client.List(ctx)
 	}
 	if err != nil {
-		s.Go2rtc.Why = err.Error()
-		s.Go2rtc.Streams = []go2rtc.Stream{}
-		s.Blind = append(s.Blind, Blind{Where: "go2rtc", Why: err.Error()})
+		l.Go2rtc.Why = err.Error()
+		l.Go2rtc.Streams = []go2rtc.Stream{}
+		l.Blind = append(l.Blind, Blind{Where: "go2rtc", Why: err.Error()})
 	}
-	s.Go2rtc.Streams = slices.DeleteFunc(s.Go2rtc.Streams, func(stream go2rtc.Stream) bool { return !s.concerns(stream) })
+	l.Go2rtc.Streams = slices.DeleteFunc(l.Go2rtc.Streams, func(stream go2rtc.Stream) bool { return !l.concerns(stream) })
 }
 
 // concerns reports whether a stream is within the limits: by its lease, or by where one of its sources leads.
-func (s *surveyor) concerns(stream go2rtc.Stream) bool {
-	limits := s.terms.Limits
-	if limits.None() || slices.ContainsFunc(s.Leases, func(n Note) bool { return n.Kind == ledger.Stream && n.Name == stream.Name }) {
+func (l *looker) concerns(stream go2rtc.Stream) bool {
+	limits := l.scope.Limits
+	if limits.None() || slices.ContainsFunc(l.Leases, func(n Lease) bool { return n.Kind == ledger.Stream && n.Name == stream.Name }) {
 		return true
 	}
 	return slices.ContainsFunc(stream.Producers, func(p go2rtc.Producer) bool {
@@ -50,7 +50,7 @@ func (s *surveyor) concerns(stream go2rtc.Stream) bool {
 		if addr, err := netip.ParseAddr(host); err == nil {
 			to.Address = netip.AddrPortFrom(addr, port)
 		}
-		address := s.resolve(to).Address
+		address := l.resolve(to).Address
 		return address.IsValid() && limits.Cover(address)
 	})
 }

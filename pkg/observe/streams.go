@@ -37,69 +37,70 @@ const (
 )
 
 // lookAtStreams reads what there is of go2rtc. It comes after the leases and the connections.
-func (o *Observation) lookAtStreams(ctx context.Context, fs proc.FS, scope Scope) {
-	keeper := scope.Streams
+func (l *looker) lookAtStreams(ctx context.Context) {
+	keeper := l.scope.Keeper
 	if keeper == nil {
 		return
 	}
 	r := &Relayed{}
-	o.Relayed = r
-	for _, l := range o.Leases {
-		if l.Kind == ledger.Stream && l.Server == keeper.Server() && !keeper.Stays(l.Lease) && (l.Standing != ledger.Live || l.Run == keeper.Run()) {
-			r.Doubtful = append(r.Doubtful, l)
+	l.Relayed = r
+	for _, n := range l.Leases {
+		if n.Kind == ledger.Stream && n.Record.Server == keeper.Server() && !keeper.Stays(n.Record) && (n.Standing != ledger.Live || n.Run == keeper.Run()) {
+			r.Doubtful = append(r.Doubtful, n)
 		}
 	}
-	o.readRelay(fs, keeper, scope, r)
-	if len(r.Doubtful) == 0 && len(r.Conns) == 0 && !scope.AllStreams {
+	l.readRelay(r)
+	if len(r.Doubtful) == 0 && len(r.Conns) == 0 {
 		return // nothing of ours can be in question
 	}
 	for look := 1; ; look++ {
 		r.Asked = true
 		if r.View, r.Err = keeper.Look(ctx); r.Err != nil {
 			// That something of ours is left is possible only where a lease says so.
-			o.blind("go2rtc", r.Err, len(r.Doubtful) > 0)
+			l.blind("go2rtc", r.Err, len(r.Doubtful) > 0)
 			return
 		}
 		r.Excess = unexplained(r.Conns, r.View)
 		if len(r.Excess) == 0 || look == excessLooks || !rest(ctx, excessPause) {
 			return
 		}
-		o.readRelay(fs, keeper, scope, r)
+		l.readRelay(r)
 	}
 }
 
 // readRelay reads go2rtc's own connections. Where they cannot be seen its API decides, and blind says so.
-func (o *Observation) readRelay(fs proc.FS, keeper *streams.Keeper, scope Scope, r *Relayed) {
+func (l *looker) readRelay(r *Relayed) {
 	r.Conns, r.Sighted = nil, false
-	relay := keeper.Relay()
+	if !l.scope.OnlyOurs || l.scope.Limits.None() {
+		return // who looks at everybody sees them anyway
+	}
+	relay := l.scope.Keeper.Relay()
 	switch {
-	case len(scope.Addresses) == 0:
-		return
 	case relay == nil:
-		o.blindOnce("connections of go2rtc", "it is not in this network namespace, or a proxy stands before it: its own word counts")
+		l.blindOnce("connections of go2rtc", "it is not in this network namespace, or a proxy stands before it: its own word counts")
 		return
 	case relay.ID.PID == 0:
-		o.blindOnce("connections of go2rtc", fmt.Sprintf("it belongs to another user (uid %d), which hides whose they are: its own word counts; root can see", relay.UID))
+		l.blindOnce("connections of go2rtc", fmt.Sprintf("it belongs to another user (uid %d), which hides whose they are: its own word counts; root can see", relay.UID))
 		return
 	}
-	sockets, err := fs.Connections(scope.ports())
+	sockets, err := l.fs.Connections(l.ports)
 	if err != nil {
-		o.blindOnce("connections of go2rtc", err.Error())
+		l.blindOnce("connections of go2rtc", err.Error())
 		return
 	}
 	conns := slices.DeleteFunc(sockets.Conns, func(c proc.Conn) bool {
-		return !scope.covers(c.Remote) || c.State != proc.Established && c.State != proc.SynSent && c.State != proc.CloseWait
+		return !l.scope.Limits.Cover(c.Remote) || c.State != proc.Established && c.State != proc.SynSent && c.State != proc.CloseWait
 	})
 	if len(conns) > 0 {
-		conns, _ = fs.Own(conns, func(s proc.Stat) bool { return s.PID == relay.ID.PID })
+		conns, _ = l.fs.Own(conns, func(s proc.Stat) bool { return s.PID == relay.ID.PID })
 	}
 	r.Sighted = true
-	r.Conns = slices.DeleteFunc(conns, func(c proc.Conn) bool { return c.PID != relay.ID.PID || c.PID == o.Self.PID })
+	r.Conns = slices.DeleteFunc(conns, func(c proc.Conn) bool { return c.PID != relay.ID.PID || c.PID == l.Self.PID })
 }
 
-func (o *Observation) blindOnce(where, why string) {
-	if !slices.ContainsFunc(o.Blind, func(b Blind) bool { return b.Where == where }) {
-		o.Blind = append(o.Blind, Blind{Where: where, Why: why})
+func (l *looker) blindOnce(where, why string) {
+	if !slices.ContainsFunc(l.Blind, func(b Blind) bool { return b.Where == where }) {
+		l.Blind = append(l.Blind, Blind{Where: where, Why: why})
 	}
 }
 

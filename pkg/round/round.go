@@ -166,10 +166,10 @@ func (r *runner) remember() {
 
 // scope is what this round may look at: the addresses of its cameras, and whatever its ledger holds.
 func (r *runner) scope() observe.Scope {
-	scope := observe.Scope{Streams: r.deps.Streams}
+	scope := observe.Scope{OnlyOurs: true, Keeper: r.deps.Streams}
 	for _, c := range r.cams {
 		if c.Address.IsValid() {
-			scope.Addresses = append(scope.Addresses, c.Address)
+			scope.Limits.Addresses = append(scope.Limits.Addresses, c.Address)
 		}
 	}
 	return scope
@@ -220,7 +220,7 @@ func (r *runner) verify(ctx context.Context, over string) {
 }
 
 // open counts the connections that a camera may hold a slot for; those that the kernel is only closing are none.
-func open(conns []proc.Conn) int {
+func open(conns []observe.Connection) int {
 	n := 0
 	for _, c := range conns {
 		switch c.State {

@@ -7,8 +7,9 @@ import (
 )
 
 // EndOne ends what an earlier look has found leaked.
-func EndOne(ctx context.Context, b Broom, id proc.Identity) Done {
-	d := Done{Kind: Process, PID: id.PID, Action: WouldKill, id: id}
-	b.endOne(ctx, &d)
-	return d
+func EndOne(ctx context.Context, b Broom, id proc.Identity) Outcome {
+	o := Outcome{Kind: Process, PID: id.PID, Action: WouldKill}
+	o.of.ID = id
+	b.endProcess(ctx, &o, manyBound)
+	return o
 }

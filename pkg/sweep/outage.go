@@ -26,9 +26,9 @@ type Outage struct {
 // Outages finds the subnets (/24, /64 for IPv6) where most of the streaming processes that have lived for as long as
 // silence takes to count, and at least two with different cameras, fell silent at the same moment: there the network is
 // the cause, and ending the streams would cure nothing.
-func Outages(s observe.Survey, rules Rules) []Outage {
+func Outages(s observe.Observation, rules Rules) []Outage {
 	subnets := map[netip.Prefix][]quiet{}
-	for _, p := range s.Suspects {
+	for _, p := range s.Processes {
 		if p.Shape != cmdline.Streaming || time.Duration(p.AgeMS)*time.Millisecond < rules.SilentFor {
 			continue
 		}
@@ -61,7 +61,7 @@ type quiet struct {
 }
 
 // outage takes the largest group of streams that fell silent within the same moment.
-func outage(s observe.Survey, subnet netip.Prefix, streams []quiet, rules Rules) (Outage, bool) {
+func outage(s observe.Observation, subnet netip.Prefix, streams []quiet, rules Rules) (Outage, bool) {
 	slices.SortFunc(streams, func(a, b quiet) int { return cmp.Or(cmp.Compare(a.ms, b.ms), cmp.Compare(a.pid, b.pid)) })
 	var best []quiet
 	for i, first := range streams {

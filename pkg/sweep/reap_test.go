@@ -43,21 +43,21 @@ func standIn(text string) int {
 }
 
 // scope is a camera that accepts and never answers, and the terms that are limited to it.
-func scope(t *testing.T) observe.Terms {
+func scope(t *testing.T) observe.Scope {
 	t.Helper()
 	listener, err := net.Listen("tcp", net.JoinHostPort(camsim.DrawSubnet().Addr().Next().String(), "0"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { listener.Close() })
-	return observe.Terms{
+	return observe.Scope{
 		Programs: []string{"ffmpeg"},
 		Limits:   observe.Limits{Addresses: []netip.AddrPort{netip.MustParseAddrPort(listener.Addr().String())}},
 	}
 }
 
 // capture starts a process that is an ffmpeg to everybody who looks: by its name, its file and its arguments.
-func capture(t *testing.T, terms observe.Terms, manner string, change ...func(*exec.Cmd)) *exec.Cmd {
+func capture(t *testing.T, terms observe.Scope, manner string, change ...func(*exec.Cmd)) *exec.Cmd {
 	t.Helper()
 	self, err := os.Executable()
 	if err != nil {
@@ -103,7 +103,7 @@ func identityOf(t *testing.T, cmd *exec.Cmd) proc.Identity {
 
 func now() sweep.Rules { return sweep.Rules{OlderThan: time.Millisecond, SilentFor: time.Hour} }
 
-func reaped(t *testing.T, broom sweep.Broom, terms observe.Terms, pid int) (sweep.Reaping, sweep.Done) {
+func reaped(t *testing.T, broom sweep.Broom, terms observe.Scope, pid int) (sweep.Reaping, sweep.Outcome) {
 	t.Helper()
 	broom.FS = proc.Default()
 	time.Sleep(20 * time.Millisecond) // a start time has a grain of 10 ms
@@ -114,7 +114,7 @@ func reaped(t *testing.T, broom sweep.Broom, terms observe.Terms, pid int) (swee
 		}
 	}
 	t.Fatalf("process %d is not among %+v; blind %+v", pid, r.Outcomes, r.Blind)
-	return r, sweep.Done{}
+	return r, sweep.Outcome{}
 }
 
 func TestEveryStubbornCaptureIsReportedForWhatItIs(t *testing.T) {
@@ -216,7 +216,7 @@ func TestAZombieIsKeptAndItsParentNamed(t *testing.T) {
 			t.Fatal(presence, err)
 		}
 	}
-	s := observe.LookWide(bound(t), nil, proc.Default(), observe.Terms{Programs: terms.Programs})
+	s := observe.Look(bound(t), nil, proc.Default(), observe.Scope{Programs: terms.Programs})
 	for _, d := range sweep.Decide(s, now()) {
 		if d.ID.PID != cmd.Process.Pid {
 			continue
@@ -271,7 +271,7 @@ func TestALeaseWithoutAProcessIsStruckOffAndTold(t *testing.T) {
 
 func TestWhatAReapCannotSeeIsNeverClean(t *testing.T) {
 	t.Parallel()
-	r := sweep.Broom{FS: proc.FS{Root: filepath.Join(t.TempDir(), "none")}}.Reap(context.Background(), observe.Terms{}, now(), false)
+	r := sweep.Broom{FS: proc.FS{Root: filepath.Join(t.TempDir(), "none")}}.Reap(context.Background(), observe.Scope{}, now(), false)
 	if r.Verdict != sweep.CouldNotVerify || len(r.Blind) == 0 {
 		t.Errorf("%+v", r)
 	}

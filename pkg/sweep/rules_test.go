@@ -21,13 +21,13 @@ var fiveMinutes = sweep.Rules{OlderThan: 5 * time.Minute, SilentFor: 5 * time.Mi
 func withSilent(r sweep.Rules) sweep.Rules     { r.Silent = true; return r }
 func withContainers(r sweep.Rules) sweep.Rules { r.Containers = true; return r }
 
-// zoo is a survey that a test fills with animals.
-type zoo struct{ observe.Survey }
+// zoo is an observation that a test fills with animals.
+type zoo struct{ observe.Observation }
 
 // animal is a process of a camera that is an hour old; its one connection is silent for as long as said (negative: unknown).
-func (z *zoo) animal(pid int, shape cmdline.Shape, silent time.Duration, change ...func(*observe.Suspect, *observe.Connection)) {
+func (z *zoo) animal(pid int, shape cmdline.Shape, silent time.Duration, change ...func(*observe.Process, *observe.Connection)) {
 	at := netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 0, byte(pid >> 8), byte(pid)}), 554)
-	p := observe.Suspect{
+	p := observe.Process{
 		ID: proc.Identity{BootID: boot, PID: pid, Start: uint64(pid)}, Name: "ffmpeg", Program: "/usr/bin/ffmpeg", Configured: true,
 		State: "S", AgeMS: time.Hour.Milliseconds(), Shape: shape, Parents: []observe.Parent{{PID: 7, Name: "camserver"}},
 		Targets: []observe.Target{{Address: at, Name: at.String()}},
@@ -40,7 +40,7 @@ func (z *zoo) animal(pid int, shape cmdline.Shape, silent time.Duration, change 
 	for _, f := range change {
 		f(&p, &c)
 	}
-	z.Suspects = append(z.Suspects, p)
+	z.Processes = append(z.Processes, p)
 	if c.State != "" {
 		z.Connections = append(z.Connections, c)
 	}
@@ -48,7 +48,7 @@ func (z *zoo) animal(pid int, shape cmdline.Shape, silent time.Duration, change 
 
 func (z *zoo) decide(t *testing.T, rules sweep.Rules) sweep.Decision {
 	t.Helper()
-	all := sweep.Decide(z.Survey, rules)
+	all := sweep.Decide(z.Observation, rules)
 	if len(all) == 0 || all[0].Why == "" {
 		t.Fatalf("no decision, or one without a reason: %+v", all)
 	}
@@ -57,7 +57,7 @@ func (z *zoo) decide(t *testing.T, rules sweep.Rules) sweep.Decision {
 
 func TestEveryInnocentNeighbourIsKeptAndTheReasonIsSaid(t *testing.T) {
 	t.Parallel()
-	type change = func(*observe.Suspect, *observe.Connection)
+	type change = func(*observe.Process, *observe.Connection)
 	for name, c := range map[string]struct {
 		shape  cmdline.Shape
 		silent time.Duration
@@ -65,63 +65,63 @@ func TestEveryInnocentNeighbourIsKeptAndTheReasonIsSaid(t *testing.T) {
 		rules  sweep.Rules
 		why    string
 	}{
-		"a capture that is young": {cmdline.OneFrame, 0, func(p *observe.Suspect, _ *observe.Connection) { p.AgeMS = 299_999 }, fiveMinutes, "may still be at work"},
+		"a capture that is young": {cmdline.OneFrame, 0, func(p *observe.Process, _ *observe.Connection) { p.AgeMS = 299_999 }, fiveMinutes, "may still be at work"},
 		"a capture that chooses its frame and still receives": {
-			cmdline.OneFrame, time.Second, func(p *observe.Suspect, _ *observe.Connection) { p.Chooses = true }, fiveMinutes, "by a filter",
+			cmdline.OneFrame, time.Second, func(p *observe.Process, _ *observe.Connection) { p.Chooses = true }, fiveMinutes, "by a filter",
 		},
 		"a capture that chooses, and nobody can tell whether it receives": {
-			cmdline.OneFrame, -1, func(p *observe.Suspect, _ *observe.Connection) { p.Chooses = true }, fiveMinutes, "cannot be told",
+			cmdline.OneFrame, -1, func(p *observe.Process, _ *observe.Connection) { p.Chooses = true }, fiveMinutes, "cannot be told",
 		},
 		"a capture that chooses, over UDP": {
-			cmdline.OneFrame, time.Hour, func(p *observe.Suspect, _ *observe.Connection) { p.Chooses, p.Datagrams = true, 2 }, fiveMinutes, "UDP",
+			cmdline.OneFrame, time.Hour, func(p *observe.Process, _ *observe.Connection) { p.Chooses, p.Datagrams = true, 2 }, fiveMinutes, "UDP",
 		},
 		"a recorder that receives":                    {cmdline.Streaming, time.Second, nil, withSilent(fiveMinutes), "was heard"},
 		"a recorder whose camera is silent":           {cmdline.Streaming, time.Hour, nil, fiveMinutes, "--include silent"},
 		"a recorder of whose camera nothing is known": {cmdline.Streaming, -1, nil, withSilent(fiveMinutes), "cannot be told"},
 		"a recorder between two connections": {
-			cmdline.Streaming, 0, func(_ *observe.Suspect, c *observe.Connection) { c.State = "" }, withSilent(fiveMinutes), "no connection",
+			cmdline.Streaming, 0, func(_ *observe.Process, c *observe.Connection) { c.State = "" }, withSilent(fiveMinutes), "no connection",
 		},
 		"a reader that stalls": {
-			cmdline.Streaming, time.Hour, func(_ *observe.Suspect, c *observe.Connection) { c.ReceiveQueue = 1 << 20 }, withSilent(fiveMinutes), "reader stalled",
+			cmdline.Streaming, time.Hour, func(_ *observe.Process, c *observe.Connection) { c.ReceiveQueue = 1 << 20 }, withSilent(fiveMinutes), "reader stalled",
 		},
 		"a recorder whose camera hung up": {
-			cmdline.Streaming, time.Hour, func(_ *observe.Suspect, c *observe.Connection) { c.State, c.ReceiveQueue = proc.CloseWait, 1 }, withSilent(fiveMinutes), "hung up",
+			cmdline.Streaming, time.Hour, func(_ *observe.Process, c *observe.Connection) { c.State, c.ReceiveQueue = proc.CloseWait, 1 }, withSilent(fiveMinutes), "hung up",
 		},
 		"media over UDP": {
-			cmdline.Streaming, time.Hour, func(p *observe.Suspect, _ *observe.Connection) { p.Datagrams = 4 }, withSilent(fiveMinutes), "UDP",
+			cmdline.Streaming, time.Hour, func(p *observe.Process, _ *observe.Connection) { p.Datagrams = 4 }, withSilent(fiveMinutes), "UDP",
 		},
 		"media that may come over UDP": {
-			cmdline.Streaming, time.Hour, func(p *observe.Suspect, _ *observe.Connection) { p.Datagrams = -1 }, withSilent(fiveMinutes), "UDP",
+			cmdline.Streaming, time.Hour, func(p *observe.Process, _ *observe.Connection) { p.Datagrams = -1 }, withSilent(fiveMinutes), "UDP",
 		},
 		"a transcode of a file": {
-			cmdline.NoCamera, 0, func(p *observe.Suspect, c *observe.Connection) { p.Targets, c.State = nil, "" }, withSilent(fiveMinutes), "no camera",
+			cmdline.NoCamera, 0, func(p *observe.Process, c *observe.Connection) { p.Targets, c.State = nil, "" }, withSilent(fiveMinutes), "no camera",
 		},
 		"one of another user that hides where it reads from": {
-			cmdline.NoCamera, 0, func(p *observe.Suspect, c *observe.Connection) { p.Targets, p.Unseen, c.State = nil, true, "" }, fiveMinutes, "only root can see",
+			cmdline.NoCamera, 0, func(p *observe.Process, c *observe.Connection) { p.Targets, p.Unseen, c.State = nil, true, "" }, fiveMinutes, "only root can see",
 		},
 		"one whose command line says nothing": {cmdline.Unknown, time.Hour, nil, withSilent(fiveMinutes), "does not say"},
 		"a child of go2rtc": {
-			cmdline.OneFrame, time.Hour, func(p *observe.Suspect, _ *observe.Connection) { p.Go2rtc = true }, withSilent(withContainers(fiveMinutes)), "go2rtc",
+			cmdline.OneFrame, time.Hour, func(p *observe.Process, _ *observe.Connection) { p.Go2rtc = true }, withSilent(withContainers(fiveMinutes)), "go2rtc",
 		},
 		"one in a container": {
-			cmdline.OneFrame, time.Hour, func(p *observe.Suspect, _ *observe.Connection) { p.Container = true }, withSilent(fiveMinutes), "container",
+			cmdline.OneFrame, time.Hour, func(p *observe.Process, _ *observe.Connection) { p.Container = true }, withSilent(fiveMinutes), "container",
 		},
 		"one that is only named ffmpeg": {
-			cmdline.OneFrame, time.Hour, func(p *observe.Suspect, _ *observe.Connection) { p.Disguised, p.Program = true, "/usr/bin/python3" }, fiveMinutes, "only named",
+			cmdline.OneFrame, time.Hour, func(p *observe.Process, _ *observe.Connection) { p.Disguised, p.Program = true, "/usr/bin/python3" }, fiveMinutes, "only named",
 		},
 		"another program that holds a camera": {
-			cmdline.OneFrame, time.Hour, func(p *observe.Suspect, _ *observe.Connection) { p.Configured, p.Name = false, "frigate" }, fiveMinutes, "frigate",
+			cmdline.OneFrame, time.Hour, func(p *observe.Process, _ *observe.Connection) { p.Configured, p.Name = false, "frigate" }, fiveMinutes, "frigate",
 		},
 		"a zombie": {
-			cmdline.OneFrame, time.Hour, func(p *observe.Suspect, _ *observe.Connection) { p.State = "Z" }, fiveMinutes, "camserver (pid 7)",
+			cmdline.OneFrame, time.Hour, func(p *observe.Process, _ *observe.Connection) { p.State = "Z" }, fiveMinutes, "camserver (pid 7)",
 		},
 		"one that a camwarden with another ledger answers for": {
-			cmdline.OneFrame, time.Hour, func(p *observe.Suspect, _ *observe.Connection) {
+			cmdline.OneFrame, time.Hour, func(p *observe.Process, _ *observe.Connection) {
 				p.Owner = &observe.Owner{PID: 42, Presence: proc.Running}
 			}, fiveMinutes, "another ledger",
 		},
 		"one with our mark, whose camwarden cannot be seen": {
-			cmdline.OneFrame, time.Hour, func(p *observe.Suspect, _ *observe.Connection) {
+			cmdline.OneFrame, time.Hour, func(p *observe.Process, _ *observe.Connection) {
 				p.Owner = &observe.Owner{PID: 42, Presence: proc.Unknown}
 			}, fiveMinutes, "cannot be seen",
 		},
@@ -130,7 +130,7 @@ func TestEveryInnocentNeighbourIsKeptAndTheReasonIsSaid(t *testing.T) {
 			t.Parallel()
 			var z zoo
 			if c.change == nil {
-				c.change = func(*observe.Suspect, *observe.Connection) {}
+				c.change = func(*observe.Process, *observe.Connection) {}
 			}
 			z.animal(1000, c.shape, c.silent, c.change)
 			if d := z.decide(t, c.rules); d.Leaked || d.Rule != "" || !strings.Contains(d.Why, c.why) {
@@ -145,7 +145,7 @@ func TestEveryLeakIsNamedWithItsRule(t *testing.T) {
 	for name, c := range map[string]struct {
 		shape  cmdline.Shape
 		silent time.Duration
-		change func(*observe.Suspect, *observe.Connection)
+		change func(*observe.Process, *observe.Connection)
 		rules  sweep.Rules
 		rule   sweep.Rule
 		why    string
@@ -153,18 +153,18 @@ func TestEveryLeakIsNamedWithItsRule(t *testing.T) {
 		"a capture of an hour":           {cmdline.OneFrame, time.Hour, nil, fiveMinutes, sweep.Overdue, "1h00m now, started by camserver (pid 7)"},
 		"one that gets bytes and no end": {cmdline.OneFrame, 0, nil, fiveMinutes, sweep.Overdue, "should take seconds"},
 		"one that waits for its host name": {
-			cmdline.OneFrame, 0, func(p *observe.Suspect, c *observe.Connection) { c.State = "" }, fiveMinutes, sweep.Overdue, "one frame",
+			cmdline.OneFrame, 0, func(p *observe.Process, c *observe.Connection) { c.State = "" }, fiveMinutes, sweep.Overdue, "one frame",
 		},
 		"one that chooses its frame, and gets nothing": {
-			cmdline.OneFrame, time.Hour, func(p *observe.Suspect, _ *observe.Connection) { p.Chooses = true }, fiveMinutes, sweep.Overdue, "one frame",
+			cmdline.OneFrame, time.Hour, func(p *observe.Process, _ *observe.Connection) { p.Chooses = true }, fiveMinutes, sweep.Overdue, "one frame",
 		},
-		"a stopped one":                 {cmdline.OneFrame, time.Hour, func(p *observe.Suspect, _ *observe.Connection) { p.State = "T" }, fiveMinutes, sweep.Overdue, "one frame"},
+		"a stopped one":                 {cmdline.OneFrame, time.Hour, func(p *observe.Process, _ *observe.Connection) { p.State = "T" }, fiveMinutes, sweep.Overdue, "one frame"},
 		"a silent recorder, when asked": {cmdline.Streaming, time.Hour, nil, withSilent(fiveMinutes), sweep.Mute, "nothing for 1h00m"},
 		"one in a container, when asked": {
-			cmdline.OneFrame, time.Hour, func(p *observe.Suspect, _ *observe.Connection) { p.Container = true }, withContainers(fiveMinutes), sweep.Overdue, "one frame",
+			cmdline.OneFrame, time.Hour, func(p *observe.Process, _ *observe.Connection) { p.Container = true }, withContainers(fiveMinutes), sweep.Overdue, "one frame",
 		},
 		"ours, whose camwarden is dead, however young": {
-			cmdline.OneFrame, 0, func(p *observe.Suspect, _ *observe.Connection) {
+			cmdline.OneFrame, 0, func(p *observe.Process, _ *observe.Connection) {
 				p.AgeMS, p.Owner = 1, &observe.Owner{PID: 42, Presence: proc.Gone}
 			}, fiveMinutes, sweep.Unleased, "pid 42",
 		},
@@ -173,7 +173,7 @@ func TestEveryLeakIsNamedWithItsRule(t *testing.T) {
 			t.Parallel()
 			var z zoo
 			if c.change == nil {
-				c.change = func(*observe.Suspect, *observe.Connection) {}
+				c.change = func(*observe.Process, *observe.Connection) {}
 			}
 			z.animal(1000, c.shape, c.silent, c.change)
 			if d := z.decide(t, c.rules); !d.Leaked || d.Rule != c.rule || !strings.Contains(d.Why, c.why) {
@@ -187,8 +187,8 @@ func TestALeaseDecidesAboutOurOwn(t *testing.T) {
 	t.Parallel()
 	for standing, leaked := range map[string]bool{ledger.Live: false, ledger.DeadOwner: true, ledger.WedgedOwner: true} {
 		var z zoo
-		z.Leases = []observe.Note{{ID: "L1", Run: "R1", Owner: 42, Standing: standing, LateMS: 90_000}}
-		z.animal(1000, cmdline.OneFrame, time.Hour, func(p *observe.Suspect, _ *observe.Connection) { p.Lease, p.AgeMS = "L1", 1000 })
+		z.Leases = []observe.Lease{{ID: "L1", Run: "R1", Owner: 42, Standing: standing, LateMS: 90_000}}
+		z.animal(1000, cmdline.OneFrame, time.Hour, func(p *observe.Process, _ *observe.Connection) { p.Lease, p.AgeMS = "L1", 1000 })
 		if d := z.decide(t, fiveMinutes); d.Leaked != leaked || !strings.Contains(d.Why, "pid 42") || !strings.Contains(d.Why, "R1") {
 			t.Errorf("%s: leaked %v, %q", standing, d.Leaked, d.Why)
 		}
@@ -202,7 +202,7 @@ func TestWhereASubnetFellSilentAtOnceTheNetworkIsTheCause(t *testing.T) {
 		for i, s := range seconds {
 			z.animal(0x1100+i, cmdline.Streaming, time.Duration(s)*time.Second)
 		}
-		for _, d := range sweep.Decide(z.Survey, withSilent(fiveMinutes)) {
+		for _, d := range sweep.Decide(z.Observation, withSilent(fiveMinutes)) {
 			if d.Leaked {
 				leaked = append(leaked, d.ID.PID-0x1100)
 			} else if s := seconds[d.ID.PID-0x1100]; s >= 300 && !strings.Contains(d.Why, "network") {
@@ -230,12 +230,12 @@ func TestWhereASubnetFellSilentAtOnceTheNetworkIsTheCause(t *testing.T) {
 	// Two readers of one camera are no subnet.
 	var z zoo
 	for pid := range 2 {
-		z.animal(0x1100+pid, cmdline.Streaming, 10*time.Minute, func(p *observe.Suspect, c *observe.Connection) {
+		z.animal(0x1100+pid, cmdline.Streaming, 10*time.Minute, func(p *observe.Process, c *observe.Connection) {
 			c.Remote = netip.MustParseAddrPort("10.0.17.9:554")
 			p.Targets[0].Address = c.Remote
 		})
 	}
-	if len(sweep.Outages(z.Survey, fiveMinutes)) != 0 {
+	if len(sweep.Outages(z.Observation, fiveMinutes)) != 0 {
 		t.Error("one camera that died was taken for the network")
 	}
 }
@@ -246,7 +246,7 @@ func TestDecidingIsPure(t *testing.T) {
 	for i := range 20 {
 		z.animal(0x1100+i, []cmdline.Shape{cmdline.OneFrame, cmdline.Streaming}[i%2], 10*time.Minute)
 	}
-	if a, b := sweep.Decide(z.Survey, fiveMinutes), sweep.Decide(z.Survey, fiveMinutes); !reflect.DeepEqual(a, b) {
-		t.Error("two readings of one survey differ")
+	if a, b := sweep.Decide(z.Observation, fiveMinutes), sweep.Decide(z.Observation, fiveMinutes); !reflect.DeepEqual(a, b) {
+		t.Error("two readings of one observation differ")
 	}
 }

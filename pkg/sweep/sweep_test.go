@@ -222,7 +222,7 @@ func TestAConnectionThisProcessForgotIsFoundByLooking(t *testing.T) {
 		t.Fatal(err)
 	}
 	address := netip.MustParseAddrPort(listener.Addr().String())
-	broom, scope := sweep.Broom{Ledger: openLedger(t), FS: proc.Default()}, observe.Scope{Addresses: []netip.AddrPort{address}}
+	broom, scope := sweep.Broom{Ledger: openLedger(t), FS: proc.Default()}, observe.Scope{Limits: observe.Limits{Addresses: []netip.AddrPort{address}}}
 	result := broom.Sweep(bound(t), scope, thisRun)
 	if len(result.Found) != 1 || result.Found[0].Kind != sweep.Connection || result.Found[0].Outcome != sweep.Survived || !result.Left() {
 		t.Errorf("with a forgotten connection: %+v", result.Found)

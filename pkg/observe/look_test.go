@@ -81,18 +81,18 @@ func base() table {
 		with(1, 0, "init", "S", "init").with(2, 1, "camwarden", "R", "camwarden doctor").with(7, 1, "camserver", "S", "camserver")
 }
 
-func ffmpeg() observe.Terms { return observe.Terms{Programs: []string{"ffmpeg", "ffprobe"}} }
+func ffmpeg() observe.Scope { return observe.Scope{Programs: []string{"ffmpeg", "ffprobe"}} }
 
-func find(t *testing.T, s observe.Survey, pid int) observe.Suspect {
+func find(t *testing.T, s observe.Observation, pid int) observe.Process {
 	t.Helper()
-	i := slices.IndexFunc(s.Suspects, func(p observe.Suspect) bool { return p.ID.PID == pid })
+	i := slices.IndexFunc(s.Processes, func(p observe.Process) bool { return p.ID.PID == pid })
 	if i < 0 {
-		t.Fatalf("process %d is not in the survey: %+v", pid, s.Suspects)
+		t.Fatalf("process %d is not in the observation: %+v", pid, s.Processes)
 	}
-	return s.Suspects[i]
+	return s.Processes[i]
 }
 
-func TestASurveyPutsTogetherWhatTheTablesSay(t *testing.T) {
+func TestALookPutsTogetherWhatTheTablesSay(t *testing.T) {
 	t.Parallel()
 	files := base().
 		with(10, 7, "ffmpeg", "S", "ffmpeg -rtsp_transport tcp -i rtsp://admin:S3cret@192.168.125.19/s -frames:v 1 out.jpg", "fd/3", "-> socket:[100]", "exe", "-> /usr/bin/ffmpeg").
@@ -106,7 +106,7 @@ func TestASurveyPutsTogetherWhatTheTablesSay(t *testing.T) {
 		with(18, 7, "ffmpeg", "S", "bash -c x -i rtsp://192.168.125.12/s -frames:v 1 o.jpg", "exe", "-> /usr/bin/bash").
 		with(19, 1, "innocent", "S", "innocent", "fd/3", "-> socket:[900]")
 	files["net/tcp"] = tcp(cam19+" 100 0 01", cam19+" 101 0 01", cam12+" 102 400 01", cam12+" 103 0 02", cam12+" 0 0 06", cam45+" 900 0 01", cam19+" 555 0 01")
-	s := observe.LookWide(context.Background(), nil, files.at(t), ffmpeg())
+	s := observe.Look(context.Background(), nil, files.at(t), ffmpeg())
 
 	if s.Host != "is22" || s.Table != 13 || s.Unsighted || len(s.Blind) != 0 || s.Method != proc.Procfs {
 		t.Errorf("%+v", s)
@@ -140,8 +140,8 @@ func TestASurveyPutsTogetherWhatTheTablesSay(t *testing.T) {
 	if p := find(t, s, 18); !p.Disguised {
 		t.Errorf("named only: %+v", p)
 	}
-	if slices.ContainsFunc(s.Suspects, func(p observe.Suspect) bool { return p.ID.PID == 19 || p.ID.PID == 7 || p.ID.PID == 2 }) {
-		t.Errorf("somebody who has nothing to do with cameras: %+v", s.Suspects)
+	if slices.ContainsFunc(s.Processes, func(p observe.Process) bool { return p.ID.PID == 19 || p.ID.PID == 7 || p.ID.PID == 2 }) {
+		t.Errorf("somebody who has nothing to do with cameras: %+v", s.Processes)
 	}
 	if len(s.Connections) != 6 {
 		t.Errorf("%d connections: %+v", len(s.Connections), s.Connections)
@@ -177,7 +177,7 @@ func TestTheCamwardenOfACaptureInAContainerIsNotCalledDead(t *testing.T) {
 		with(10, 7, "ffmpeg", "S", "ffmpeg -i rtsp://192.168.125.19/s -frames:v 1 out.jpg", "environ", environ).
 		with(11, 7, "ffmpeg", "S", "ffmpeg -i rtsp://192.168.125.19/s -frames:v 1 out.jpg", "environ", environ,
 			"status", "Name:\tffmpeg\nUid:\t0\t0\t0\t0\nNSpid:\t11\t8\n")
-	s := observe.LookWide(context.Background(), nil, files.at(t), ffmpeg())
+	s := observe.Look(context.Background(), nil, files.at(t), ffmpeg())
 	if p := find(t, s, 10); p.Owner == nil || p.Owner.Presence != proc.Gone {
 		t.Errorf("here its camwarden is dead: %+v", p.Owner)
 	}
@@ -195,7 +195,7 @@ func TestWhoMayHoldACameraByAnInputThatIsClosedToUsIsNotCalledNobody(t *testing.
 		for _, limit := range []string{"192.168.125.19/32", "0.0.0.0/0"} {
 			terms := ffmpeg()
 			terms.Limits.Prefixes = []netip.Prefix{netip.MustParsePrefix(limit)}
-			if s := observe.LookWide(context.Background(), nil, files.at(t), terms); s.Hides(time.Second) != want || s.Hides(1<<62) {
+			if s := observe.Look(context.Background(), nil, files.at(t), terms); s.Hides(time.Second) != want || s.Hides(1<<62) {
 				t.Errorf("%s within %s: hides one of %d ms", line, limit, s.HidesSince)
 			}
 		}
@@ -212,13 +212,13 @@ func TestAServerThatIsGivenAStreamIsNoSilentCamera(t *testing.T) {
 	} {
 		files := base().with(10, 7, "ffmpeg", "S", line, "fd/3", "-> socket:[100]")
 		files["net/tcp"] = tcp(cam19 + " 100 0 01")
-		if p := find(t, observe.LookWide(context.Background(), nil, files.at(t), ffmpeg()), 10); p.Shape != want {
+		if p := find(t, observe.Look(context.Background(), nil, files.at(t), ffmpeg()), 10); p.Shape != want {
 			t.Errorf("%s\n is %s, want %s", line, p.Shape, want)
 		}
 	}
 }
 
-func TestASurveyIsLimitedToWhatTheLimitsCover(t *testing.T) {
+func TestALookIsLimitedToWhatTheLimitsCover(t *testing.T) {
 	t.Parallel()
 	files := base().
 		with(10, 7, "ffmpeg", "S", "ffmpeg -i rtsp://192.168.125.19/s -frames:v 1 out.jpg", "fd/3", "-> socket:[100]").
@@ -234,9 +234,9 @@ func TestASurveyIsLimitedToWhatTheLimitsCover(t *testing.T) {
 		} else {
 			terms.Limits.Addresses = []netip.AddrPort{netip.AddrPortFrom(netip.MustParseAddr(text), 0)}
 		}
-		s := observe.LookWide(context.Background(), nil, fs, terms)
+		s := observe.Look(context.Background(), nil, fs, terms)
 		var got []int
-		for _, p := range s.Suspects {
+		for _, p := range s.Processes {
 			got = append(got, p.ID.PID)
 		}
 		if !slices.Equal(got, want) || len(s.Connections) != len(want) {
@@ -244,12 +244,12 @@ func TestASurveyIsLimitedToWhatTheLimitsCover(t *testing.T) {
 		}
 	}
 	// Without limits nobody says that port 8080 is a camera's; the inventory may.
-	if s := observe.LookWide(context.Background(), nil, fs, ffmpeg()); find(t, s, 13).Shape != cmdline.NoCamera || len(s.Connections) != 2 {
+	if s := observe.Look(context.Background(), nil, fs, ffmpeg()); find(t, s, 13).Shape != cmdline.NoCamera || len(s.Connections) != 2 {
 		t.Errorf("without limits: %+v", s.Connections)
 	}
 	terms := ffmpeg()
 	terms.Cameras = []observe.Camera{{ID: "yard", Host: "192.168.125.45", Port: 8080, Address: netip.MustParseAddrPort("192.168.125.45:8080")}}
-	if s := observe.LookWide(context.Background(), nil, fs, terms); s.CameraOf(find(t, s, 13)) != "yard" {
+	if s := observe.Look(context.Background(), nil, fs, terms); s.CameraOf(find(t, s, 13)) != "yard" {
 		t.Errorf("with the inventory: %+v", find(t, s, 13))
 	}
 }
@@ -278,7 +278,7 @@ func TestTheStreamsOfGo2rtcAreLimitedTooSoThatThoseOfOtherCamerasAreNotCalledStr
 		if terms.Limits = (observe.Limits{}); limit != "" {
 			terms.Limits.Addresses = []netip.AddrPort{netip.AddrPortFrom(netip.MustParseAddr(limit), 0)}
 		}
-		s := observe.LookWide(t.Context(), nil, fs, terms)
+		s := observe.Look(t.Context(), nil, fs, terms)
 		var names []string
 		for _, stream := range s.Go2rtc.Streams {
 			names = append(names, stream.Name)
@@ -324,16 +324,16 @@ func TestWhatCannotBeReadIsBlindAndNeverAPanic(t *testing.T) {
 			files[path] = content
 		}
 		c.spoil(files)
-		s := observe.LookWide(context.Background(), nil, files.at(t), ffmpeg())
+		s := observe.Look(context.Background(), nil, files.at(t), ffmpeg())
 		blind := slices.ContainsFunc(s.Blind, func(b observe.Blind) bool { return b.Where == c.where && b.Why != "" })
 		if blind != (c.where != "") || c.where == "" && (len(s.Blind) > 0 || s.Unsighted) || c.where != "" && !s.Unsighted {
 			t.Errorf("%s: blind %+v, unsighted %v, want %q", name, s.Blind, s.Unsighted, c.where)
 		}
-		if seen := slices.ContainsFunc(s.Suspects, func(p observe.Suspect) bool { return p.ID.PID == 10 }); seen != c.seen {
+		if seen := slices.ContainsFunc(s.Processes, func(p observe.Process) bool { return p.ID.PID == 10 }); seen != c.seen {
 			t.Errorf("%s: seen %v", name, seen)
 		}
 	}
-	if s := observe.LookWide(context.Background(), nil, proc.FS{Root: filepath.Join(t.TempDir(), "none")}, ffmpeg()); !s.Unsighted || len(s.Blind) < 2 {
+	if s := observe.Look(context.Background(), nil, proc.FS{Root: filepath.Join(t.TempDir(), "none")}, ffmpeg()); !s.Unsighted || len(s.Blind) < 2 {
 		t.Errorf("no process table at all: %+v", s.Blind)
 	}
 }
@@ -342,7 +342,7 @@ func TestWhatIsSavedIsWhatIsLoaded(t *testing.T) {
 	t.Parallel()
 	files := base().with(10, 7, "ffmpeg", "S", "ffmpeg -i rtsp://admin:S3cret@192.168.125.19/s -headers X:S3cret -frames:v 1 out.jpg", "fd/3", "-> socket:[100]")
 	files["net/tcp"] = tcp(cam19 + " 100 0 01")
-	s := observe.LookWide(context.Background(), nil, files.at(t), ffmpeg())
+	s := observe.Look(context.Background(), nil, files.at(t), ffmpeg())
 	var saved bytes.Buffer
 	if err := s.Save(&saved); err != nil {
 		t.Fatal(err)
@@ -351,7 +351,7 @@ func TestWhatIsSavedIsWhatIsLoaded(t *testing.T) {
 		t.Errorf("a secret was saved: %s", &saved)
 	}
 	got, err := observe.Load(&saved)
-	s.Ours, got.Ours = observe.Observation{}, observe.Observation{}
+	s.Self = proc.Identity{} // which is not saved
 	if err != nil || !reflect.DeepEqual(got, s) {
 		t.Errorf("%v\n%+v\n%+v", err, got, s)
 	}
@@ -362,7 +362,7 @@ func TestWhatIsSavedIsWhatIsLoaded(t *testing.T) {
 	}
 }
 
-func TestThisHostIsSurveyed(t *testing.T) {
+func TestThisHostIsLookedAt(t *testing.T) {
 	t.Parallel()
 	listener, err := net.Listen("tcp", "127.11.7.1:0")
 	if err != nil {
@@ -377,9 +377,9 @@ func TestThisHostIsSurveyed(t *testing.T) {
 	at := netip.MustParseAddrPort(listener.Addr().String())
 	terms := ffmpeg()
 	terms.Limits.Addresses = []netip.AddrPort{at}
-	s := observe.LookWide(t.Context(), nil, proc.Default(), terms)
-	if len(s.Connections) != 1 || s.Connections[0].PID != os.Getpid() || !s.Connections[0].Takes() || len(s.Suspects) != 0 {
-		t.Errorf("%+v %+v, blind %+v", s.Connections, s.Suspects, s.Blind)
+	s := observe.Look(t.Context(), nil, proc.Default(), terms)
+	if len(s.Connections) != 1 || s.Connections[0].PID != os.Getpid() || !s.Connections[0].Takes() || len(s.Processes) != 0 {
+		t.Errorf("%+v %+v, blind %+v", s.Connections, s.Processes, s.Blind)
 	}
 }
 
@@ -390,7 +390,7 @@ func FuzzLoad(f *testing.F) {
 		if err != nil {
 			return
 		}
-		for _, p := range s.Suspects {
+		for _, p := range s.Processes {
 			s.CameraOf(p)
 			s.Holds(p.ID.PID, observe.Connection.Takes)
 		}

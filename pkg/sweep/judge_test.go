@@ -3,6 +3,7 @@ package sweep_test
 import (
 	"net/netip"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -21,23 +22,31 @@ var (
 )
 
 func lease(id, run string, owner proc.Identity, standing string, child int) observe.Lease {
-	l := observe.Lease{Standing: standing, Lease: ledger.Lease{ID: id, Kind: ledger.Process, Run: run, Camera: "gate", Address: gate, Owner: owner}}
+	record := ledger.Lease{ID: id, Kind: ledger.Process, Run: run, Camera: "gate", Address: gate, Owner: owner}
 	if child > 0 {
-		l.Child = proc.Identity{BootID: boot, PID: child, Start: uint64(child)}
+		record.Child = proc.Identity{BootID: boot, PID: child, Start: uint64(child)}
 	}
-	return l
+	return observe.Lease{
+		ID: id, Kind: record.Kind, Run: run, Camera: "gate", Address: gate, Owner: owner.PID, Child: child, Standing: standing, Record: record,
+	}
 }
 
-func process(pid int, mark ledger.Mark, owner proc.Presence) observe.Process {
+// process carries a mark of that owner, whose lease is that of the id, if there still is one.
+func process(pid int, lease string, owner proc.Identity, presence proc.Presence) observe.Process {
 	return observe.Process{
-		ID:   proc.Identity{BootID: boot, PID: pid, Start: uint64(pid)},
-		Stat: proc.Stat{PID: pid, Comm: "ffmpeg", State: 'S'}, Mark: mark, Owner: owner,
+		ID: proc.Identity{BootID: boot, PID: pid, Start: uint64(pid)}, Name: "ffmpeg", State: "S", Lease: lease,
+		Owner: &observe.Owner{PID: owner.PID, Presence: presence, Self: owner == self},
 	}
 }
 
-func one(t *testing.T, o observe.Observation, over string) sweep.Remnant {
+// judged are those that must end.
+func judged(o observe.Observation, over string) []sweep.Decision {
+	return slices.DeleteFunc(sweep.Judge(o, sweep.Rules{Over: over}), func(d sweep.Decision) bool { return !d.Leaked })
+}
+
+func one(t *testing.T, o observe.Observation, over string) sweep.Decision {
 	t.Helper()
-	found := sweep.Find(o, over)
+	found := judged(o, over)
 	if len(found) != 1 {
 		t.Fatalf("found %d leftovers, want one: %+v", len(found), found)
 	}
@@ -46,7 +55,7 @@ func one(t *testing.T, o observe.Observation, over string) sweep.Remnant {
 
 func none(t *testing.T, o observe.Observation, over string) {
 	t.Helper()
-	if found := sweep.Find(o, over); len(found) != 0 {
+	if found := judged(o, over); len(found) != 0 {
 		t.Errorf("found %+v, want nothing", found)
 	}
 }
@@ -54,9 +63,9 @@ func none(t *testing.T, o observe.Observation, over string) {
 func TestAChildOfADeadRunIsALeftoverAndItsLeaseIsNamed(t *testing.T) {
 	t.Parallel()
 	l := lease("L1", "then", other, ledger.DeadOwner, 300)
-	o := observe.Observation{Self: self, Leases: []observe.Lease{l}, Processes: []observe.Process{process(300, l.Mark(), proc.Gone)}}
+	o := observe.Observation{Self: self, Leases: []observe.Lease{l}, Processes: []observe.Process{process(300, l.ID, l.Record.Owner, proc.Gone)}}
 	r := one(t, o, "")
-	if r.Process.PID != 300 || r.Lease == nil || r.Lease.ID != "L1" || r.Camera != "gate" {
+	if r.ID.PID != 300 || r.Lease != "L1" || r.Rule != sweep.Unleased || r.Camera != "gate" {
 		t.Errorf("%+v", r)
 	}
 	if !strings.Contains(r.Why, "pid 200 is dead") || !strings.Contains(r.Why, "run then") {
@@ -67,7 +76,7 @@ func TestAChildOfADeadRunIsALeftoverAndItsLeaseIsNamed(t *testing.T) {
 func TestAChildOfAnotherLivingRunIsLeftAlone(t *testing.T) {
 	t.Parallel()
 	l := lease("L1", "theirs", other, ledger.Live, 300)
-	o := observe.Observation{Self: self, Leases: []observe.Lease{l}, Processes: []observe.Process{process(300, l.Mark(), proc.Running)}}
+	o := observe.Observation{Self: self, Leases: []observe.Lease{l}, Processes: []observe.Process{process(300, l.ID, l.Record.Owner, proc.Running)}}
 	none(t, o, "")
 	none(t, o, "now")
 }
@@ -75,7 +84,7 @@ func TestAChildOfAnotherLivingRunIsLeftAlone(t *testing.T) {
 func TestAWedgedOwnersChildIsALeftoverAndTheOwnerIsNamed(t *testing.T) {
 	t.Parallel()
 	l := lease("L1", "theirs", other, ledger.WedgedOwner, 300)
-	o := observe.Observation{Self: self, Leases: []observe.Lease{l}, Processes: []observe.Process{process(300, l.Mark(), proc.Running)}}
+	o := observe.Observation{Self: self, Leases: []observe.Lease{l}, Processes: []observe.Process{process(300, l.ID, l.Record.Owner, proc.Running)}}
 	if r := one(t, o, ""); !strings.Contains(r.Why, "wedged") || !strings.Contains(r.Why, "pid 200") {
 		t.Errorf("why: %q", r.Why)
 	}
@@ -84,7 +93,7 @@ func TestAWedgedOwnersChildIsALeftoverAndTheOwnerIsNamed(t *testing.T) {
 func TestOurOwnChildIsALeftoverOnlyOnceTheRunIsOver(t *testing.T) {
 	t.Parallel()
 	l := lease("L1", "now", self, ledger.Live, 300)
-	o := observe.Observation{Self: self, Leases: []observe.Lease{l}, Processes: []observe.Process{process(300, l.Mark(), proc.Running)}}
+	o := observe.Observation{Self: self, Leases: []observe.Lease{l}, Processes: []observe.Process{process(300, l.ID, l.Record.Owner, proc.Running)}}
 	none(t, o, "")
 	one(t, o, "now")
 }
@@ -93,25 +102,23 @@ func TestALeaseWhoseProcessIsGoneIsStillToBeStruckOff(t *testing.T) {
 	t.Parallel()
 	o := observe.Observation{Self: self, Leases: []observe.Lease{lease("L1", "then", other, ledger.DeadOwner, 300)}}
 	r := one(t, o, "")
-	if r.Process.PID != 0 || r.Lease == nil || !strings.Contains(r.Why, "gone") {
+	if r.ID.PID != 0 || r.Kind != sweep.Process || !strings.Contains(r.Why, "gone") {
 		t.Errorf("%+v", r)
 	}
 }
 
 func TestAProcessWithOurMarkAndNoLeaseIsALeftoverOnlyIfItsCamwardenIsDead(t *testing.T) {
 	t.Parallel()
-	mark := ledger.Mark{Lease: "lost", Owner: other, Address: gate}
-	one(t, observe.Observation{Self: self, Processes: []observe.Process{process(300, mark, proc.Gone)}}, "")
+	one(t, observe.Observation{Self: self, Processes: []observe.Process{process(300, "", other, proc.Gone)}}, "")
 	// Alive: it keeps a ledger of its own, in another state directory.
-	none(t, observe.Observation{Self: self, Processes: []observe.Process{process(300, mark, proc.Running)}}, "now")
+	none(t, observe.Observation{Self: self, Processes: []observe.Process{process(300, "", other, proc.Running)}}, "now")
 	// Could not tell: never killed on a guess.
-	none(t, observe.Observation{Self: self, Processes: []observe.Process{process(300, mark, proc.Unknown)}}, "now")
+	none(t, observe.Observation{Self: self, Processes: []observe.Process{process(300, "", other, proc.Unknown)}}, "now")
 }
 
 func TestAProcessOfThisRunWithoutALeaseIsALeftoverOnceTheRunIsOver(t *testing.T) {
 	t.Parallel()
-	mark := ledger.Mark{Lease: "struck", Owner: self, Address: gate}
-	o := observe.Observation{Self: self, Processes: []observe.Process{process(300, mark, proc.Running)}}
+	o := observe.Observation{Self: self, Processes: []observe.Process{process(300, "", self, proc.Running)}}
 	none(t, o, "")
 	one(t, o, "now")
 }
@@ -119,10 +126,10 @@ func TestAProcessOfThisRunWithoutALeaseIsALeftoverOnceTheRunIsOver(t *testing.T)
 func TestAZombieHoldsNothingAndIsNoLeftover(t *testing.T) {
 	t.Parallel()
 	l := lease("L1", "then", other, ledger.DeadOwner, 300)
-	p := process(300, l.Mark(), proc.Gone)
-	p.Stat.State, p.Stat.Threads = 'Z', 1
+	p := process(300, l.ID, l.Record.Owner, proc.Gone)
+	p.State, p.Threads = "Z", 1
 	o := observe.Observation{Self: self, Leases: []observe.Lease{l}, Processes: []observe.Process{p}}
-	if r := one(t, o, ""); r.Process.PID != 0 {
+	if r := one(t, o, ""); r.ID.PID != 0 {
 		t.Errorf("a zombie is to be killed: %+v", r)
 	}
 }
@@ -138,12 +145,12 @@ func TestACoolingLeaseAndAStreamAreNotLeftovers(t *testing.T) {
 
 func TestAConnectionThisProcessStillHoldsIsALeftoverOnceTheRunIsOver(t *testing.T) {
 	t.Parallel()
-	ours := proc.Conn{Local: netip.MustParseAddrPort("127.0.0.1:40000"), Remote: gate, State: "ESTABLISHED", PID: self.PID}
+	ours := observe.Connection{Local: netip.MustParseAddrPort("127.0.0.1:40000"), Remote: gate, State: "ESTABLISHED", PID: self.PID}
 	theirs := ours
 	theirs.PID = 999
 	finishing := ours
 	finishing.PID, finishing.State = 0, "FIN_WAIT1"
-	o := observe.Observation{Self: self, Connections: []proc.Conn{ours, theirs, finishing}}
+	o := observe.Observation{Self: self, Connections: []observe.Connection{ours, theirs, finishing}}
 	none(t, o, "")
 	if r := one(t, o, "now"); r.Kind != sweep.Connection || !strings.Contains(r.Subject, "127.9.9.1:554") {
 		t.Errorf("%+v", r)
@@ -153,8 +160,8 @@ func TestAConnectionThisProcessStillHoldsIsALeftoverOnceTheRunIsOver(t *testing.
 func TestFindingIsPure(t *testing.T) {
 	t.Parallel()
 	l := lease("L1", "then", other, ledger.DeadOwner, 300)
-	o := observe.Observation{Self: self, Leases: []observe.Lease{l}, Processes: []observe.Process{process(300, l.Mark(), proc.Gone)}}
-	first, second := sweep.Find(o, "now"), sweep.Find(o, "now")
+	o := observe.Observation{Self: self, Leases: []observe.Lease{l}, Processes: []observe.Process{process(300, l.ID, l.Record.Owner, proc.Gone)}}
+	first, second := judged(o, "now"), judged(o, "now")
 	if !reflect.DeepEqual(first, second) {
 		t.Errorf("two readings of one observation differ:\n%+v\n%+v", first, second)
 	}

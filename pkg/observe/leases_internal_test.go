@@ -17,10 +17,10 @@ func TestAPidThatWasReusedSinceItsMarkWasReadIsNotOurs(t *testing.T) {
 		t.Fatal(err)
 	}
 	for start, want := range map[uint64]int{stat.Start: 1, stat.Start - 1: 0} {
-		var o Observation
-		o.addProcess(table, stat.PID, start, ledger.Mark{})
-		if len(o.Processes) != want || len(o.Blind) > 0 {
-			t.Errorf("a mark read of the process born at %d, which now is one born at %d: %+v, blind %+v", start, stat.Start, o.Processes, o.Blind)
+		l := looker{fs: table}
+		l.addMarked(stat.PID, start, ledger.Mark{})
+		if len(l.marked) != want || len(l.Blind) > 0 {
+			t.Errorf("a mark read of the process born at %d, which now is one born at %d: %+v, blind %+v", start, stat.Start, l.marked, l.Blind)
 		}
 	}
 }

@@ -11,8 +11,9 @@ import (
 	"github.com/camwarden/camwarden/pkg/proc"
 )
 
-// Rules say when a process of somebody else is leaked.
+// Rules say what must end.
 type Rules struct {
+	Over       string        // the run that counts as finished though its owner lives; empty: none
 	OlderThan  time.Duration // a capture of one frame that is older
 	SilentFor  time.Duration // a stream whose camera has sent nothing for as long; with Silent
 	Silent     bool          // silent streams count too
@@ -29,36 +30,26 @@ const (
 	Mute     Rule = "mute"     // a stream whose camera is silent
 )
 
-// Decision is what the rules say of one process, with the reason in words the operator reads.
-type Decision struct {
-	observe.Suspect
-
-	Leaked bool
-	Rule   Rule // why it is leaked; empty when it is kept
-	Why    string
-}
-
-// Decide says of every process of a survey whether it is leaked or kept. It is pure: the same survey gives the same decisions.
-func Decide(s observe.Survey, rules Rules) []Decision {
-	outages := Outages(s, rules)
-	decisions := make([]Decision, 0, len(s.Suspects))
-	for _, p := range s.Suspects {
-		d := Decision{Suspect: p}
-		d.Rule, d.Why = rules.decide(s, p, outages)
-		d.Leaked = d.Rule != ""
-		decisions = append(decisions, d)
-	}
-	return decisions
+// ruling is a rule with its reason. Plain is the reason among things that are all ours; empty: it is the same.
+type ruling struct {
+	rule       Rule
+	why, plain string
 }
 
 // decide goes from what must never be ended to what may be.
-func (r Rules) decide(s observe.Survey, p observe.Suspect, outages []Outage) (Rule, string) {
-	if p.State == "Z" || p.State == "X" {
-		return "", fmt.Sprintf("it is dead already and holds nothing; only its parent, %s, can collect it", parent(p))
+func (r Rules) decide(o observe.Observation, p observe.Process, outages []Outage) ruling {
+	if p.Dead() {
+		return ruling{why: fmt.Sprintf("it is dead already and holds nothing; only its parent, %s, can collect it", parent(p))}
 	}
-	if rule, why, ours := r.own(s, p); ours {
-		return rule, why
+	if own, ours := r.own(o, p); ours {
+		return own
 	}
+	rule, why := r.foreign(o, p, outages)
+	return ruling{rule: rule, why: why}
+}
+
+// foreign decides about a process of somebody else.
+func (r Rules) foreign(o observe.Observation, p observe.Process, outages []Outage) (Rule, string) {
 	switch {
 	case p.Go2rtc:
 		return "", "it belongs to go2rtc, which ends it by itself"
@@ -75,48 +66,46 @@ func (r Rules) decide(s observe.Survey, p observe.Suspect, outages []Outage) (Ru
 	}
 	switch p.Shape {
 	case cmdline.OneFrame:
-		return r.capture(s, p)
+		return r.capture(o, p)
 	case cmdline.Streaming:
-		return r.stream(s, p, outages)
+		return r.stream(o, p, outages)
 	default:
 		return "", "its command line does not say what it is there for"
 	}
 }
 
-// own decides about a process of ours.
-func (r Rules) own(s observe.Survey, p observe.Suspect) (rule Rule, why string, ours bool) {
-	if note, ok := s.Note(p.Lease); ok {
-		switch note.Standing {
-		case ledger.DeadOwner:
-			return Unleased, fmt.Sprintf("ours, and its run %s ended without cleaning up (camwarden pid %d is dead)", note.Run, note.Owner), true
-		case ledger.WedgedOwner:
-			return Unleased, fmt.Sprintf("ours, and its run %s is wedged: camwarden pid %d lives, but its lease ended %s ago",
-				note.Run, note.Owner, Span(note.LateMS)), true
-		default:
-			return "", fmt.Sprintf("camwarden pid %d answers for it (run %s)", note.Owner, note.Run), true
+// own decides about a process of ours; false: it is not.
+func (r Rules) own(o observe.Observation, p observe.Process) (ruling, bool) {
+	if n, ok := o.Lease(p.Lease); ok {
+		if why := r.expired(n); why != "" && n.Kind != ledger.Cooling && n.Kind != ledger.Stream {
+			return ruling{Unleased, "ours, and " + why, why}, true
 		}
+		return ruling{why: fmt.Sprintf("camwarden pid %d answers for it (run %s)", n.Owner, n.Run)}, true
 	}
 	if p.Owner == nil {
-		return "", "", false
+		return ruling{}, false
 	}
-	switch p.Owner.Presence {
-	case proc.Gone, proc.Zombie:
-		return Unleased, fmt.Sprintf("ours, its lease is lost, and the camwarden that started it (pid %d) is dead", p.Owner.PID), true
-	case proc.Running:
-		return "", fmt.Sprintf("camwarden pid %d, which keeps another ledger, answers for it", p.Owner.PID), true
+	switch {
+	case p.Owner.Presence == proc.Gone || p.Owner.Presence == proc.Zombie:
+		why := fmt.Sprintf("its lease is lost, and the camwarden that started it (pid %d) is dead", p.Owner.PID)
+		return ruling{Unleased, "ours, " + why, "carries our mark, " + why}, true
+	case r.Over != "" && p.Owner.Self:
+		return ruling{rule: Unleased, why: "was started by this run, which is over, and its lease is struck off"}, true
+	case p.Owner.Presence == proc.Running:
+		return ruling{why: fmt.Sprintf("camwarden pid %d, which keeps another ledger, answers for it", p.Owner.PID)}, true
 	default:
-		return "", "it carries our mark, and whether its camwarden lives cannot be seen", true
+		return ruling{why: "it carries our mark, and whether its camwarden lives cannot be seen"}, true
 	}
 }
 
 // capture decides about somebody's capture of one frame.
-func (r Rules) capture(s observe.Survey, p observe.Suspect) (Rule, string) {
+func (r Rules) capture(o observe.Observation, p observe.Process) (Rule, string) {
 	age := time.Duration(p.AgeMS) * time.Millisecond
 	if age < r.OlderThan {
 		return "", fmt.Sprintf("a capture of one frame, for %s: it may still be at work (leaked from %s on)", Span(p.AgeMS), r.OlderThan)
 	}
 	if p.Chooses {
-		quiet, known := silence(s, p)
+		quiet, known := silence(o, p)
 		switch {
 		case p.Datagrams != 0:
 			return "", "a capture that chooses its frame by a filter, and its media may come over UDP"
@@ -133,10 +122,10 @@ func (r Rules) capture(s observe.Survey, p observe.Suspect) (Rule, string) {
 const stalled = 16 << 10
 
 // stream decides about a recorder, a time-lapse or a relay.
-func (r Rules) stream(s observe.Survey, p observe.Suspect, outages []Outage) (Rule, string) {
-	quiet, known := silence(s, p)
+func (r Rules) stream(o observe.Observation, p observe.Process, outages []Outage) (Rule, string) {
+	quiet, known := silence(o, p)
 	silent := fmt.Sprintf("it streams, and its camera has sent nothing for %s", Span(quiet.Milliseconds()))
-	holds := func(such func(observe.Connection) bool) bool { return s.Holds(p.ID.PID, such) }
+	holds := func(such func(observe.Connection) bool) bool { return o.Holds(p.ID.PID, such) }
 	switch {
 	case holds(func(c observe.Connection) bool { return c.State == proc.CloseWait }):
 		return "", "it streams; the camera has hung up, and the program has not noticed"
@@ -153,9 +142,9 @@ func (r Rules) stream(s observe.Survey, p observe.Suspect, outages []Outage) (Ru
 	case p.Datagrams != 0:
 		return "", "it streams, and its media may come over UDP"
 	}
-	for _, o := range outages {
-		if slices.Contains(o.PIDs, p.ID.PID) {
-			return "", fmt.Sprintf("%s, as those of %d others in %s since the same moment: the network is the cause", silent, len(o.PIDs)-1, o.Subnet)
+	for _, same := range outages {
+		if slices.Contains(same.PIDs, p.ID.PID) {
+			return "", fmt.Sprintf("%s, as those of %d others in %s since the same moment: the network is the cause", silent, len(same.PIDs)-1, same.Subnet)
 		}
 	}
 	if !r.Silent {
@@ -166,9 +155,9 @@ func (r Rules) stream(s observe.Survey, p observe.Suspect, outages []Outage) (Ru
 
 // silence is how long the cameras of a process have sent nothing; false when the kernel does not tell it of every
 // connection that it has.
-func silence(s observe.Survey, p observe.Suspect) (time.Duration, bool) {
+func silence(o observe.Observation, p observe.Process) (time.Duration, bool) {
 	least, known := int64(0), false
-	for c := range s.Held(p.ID.PID) {
+	for c := range o.Held(p.ID.PID) {
 		if !c.Takes() {
 			continue
 		}
@@ -183,8 +172,8 @@ func silence(s observe.Survey, p observe.Suspect) (time.Duration, bool) {
 }
 
 // SilentMS is how long the cameras of a process have sent nothing, in milliseconds; nil when the kernel does not tell.
-func SilentMS(s observe.Survey, p observe.Suspect) *int64 {
-	quiet, known := silence(s, p)
+func SilentMS(o observe.Observation, p observe.Process) *int64 {
+	quiet, known := silence(o, p)
 	if !known {
 		return nil
 	}
@@ -192,7 +181,7 @@ func SilentMS(s observe.Survey, p observe.Suspect) *int64 {
 	return &ms
 }
 
-func parent(p observe.Suspect) string {
+func parent(p observe.Process) string {
 	if len(p.Parents) == 0 {
 		return "nobody that can be seen"
 	}

@@ -1,0 +1,177 @@
+package observe
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"github.com/camwarden/camwarden/pkg/proc"
+)
+
+// looks bounds how often the sockets are read again because one had no owner: it may have been closed, or passed on,
+// between the list of sockets and the search for the owner.
+const looks = 4
+
+func (l *looker) readSockets(ctx context.Context) {
+	if len(l.ports) == 0 {
+		return
+	}
+	ports := l.ports
+	if l.anyPort() {
+		ports = everyPort()
+	}
+	for look := 1; ; look++ {
+		last := look == looks || ctx.Err() != nil
+		l.conns, l.unread = l.sockets(ports)
+		l.own(ctx)
+		unsettled := func(c proc.Conn) bool {
+			return c.PID == 0 && c.Inode != 0 && (l.UID == 0 || int(c.UID) == l.UID) && !c.Elsewhere
+		}
+		if last || !slices.ContainsFunc(l.conns, unsettled) {
+			break
+		}
+		time.Sleep(5 * time.Millisecond << look)
+		l.refresh(ctx)
+	}
+	for _, u := range l.unread {
+		l.blind(u.where, u.err, u.matters)
+	}
+	l.conns = slices.DeleteFunc(l.conns, func(c proc.Conn) bool {
+		_, camera := slices.BinarySearch(l.ports, c.Remote.Port())
+		return !camera && !l.lines[c.PID].Hidden // of a port that is no camera's by itself
+	})
+}
+
+// anyPort reports whether a candidate does not say where it reads from, and the limits say what a camera is: then a
+// connection into them counts whatever its port.
+func (l *looker) anyPort() bool {
+	if l.scope.OnlyOurs || l.scope.Limits.None() {
+		return false
+	}
+	for _, line := range l.lines {
+		if line.Hidden {
+			return true
+		}
+	}
+	return false
+}
+
+func everyPort() []uint16 {
+	ports := make([]uint16, 0, 1<<16-1)
+	for port := 1; port < 1<<16; port++ {
+		ports = append(ports, uint16(port))
+	}
+	return ports
+}
+
+// unread is a table that could not be read.
+type unread struct {
+	where   string
+	err     error
+	matters bool
+}
+
+// sockets lists the connections to the ports, in our network namespace and in every other one that we can see, once each,
+// and what it could not read.
+func (l *looker) sockets(ports []uint16) ([]proc.Conn, []unread) {
+	var missing []unread
+	list := func() (proc.Sockets, error) { return l.fs.Connections(ports) }
+	if l.ahead != nil {
+		list, l.ahead = l.ahead, nil
+	}
+	here, err := list()
+	if err != nil {
+		missing = append(missing, unread{"connections", err, true})
+	}
+	if here.Why != nil && !l.scope.OnlyOurs {
+		missing = append(missing, unread{"how long connections are silent", here.Why, false})
+	}
+	l.Method = here.Method
+	known := make(map[uint64]bool, len(here.Conns)) // the kernel may tell of one twice, and so may two processes of one namespace
+	again := func(c proc.Conn) bool {
+		before := len(known)
+		known[c.Inode] = true
+		return c.Inode != 0 && len(known) == before
+	}
+	unwanted := func(c proc.Conn) bool { return !l.scope.Limits.Cover(c.Remote) || again(c) }
+	all := slices.DeleteFunc(here.Conns, unwanted)
+	for _, pid := range l.elsewhere() {
+		there, err := l.fs.ConnectionsIn(pid, ports)
+		switch {
+		case err == nil:
+			all = append(all, slices.DeleteFunc(there.Conns, unwanted)...)
+		case !vanished(err):
+			missing = append(missing, unread{"connections of another network namespace", err, false})
+		}
+	}
+	return all, missing
+}
+
+// elsewhere returns one process for each network namespace but ours, and the candidates in a container whose namespace
+// is closed to us: their tables are open.
+func (l *looker) elsewhere() []int {
+	if l.scope.OnlyOurs {
+		return nil // what we start stays in our namespace
+	}
+	const most = 64 // containers of others whose namespaces cannot be told apart
+	var pids []int
+	var ours uint64
+	for _, one := range l.table {
+		if one.PID == l.Self.PID {
+			ours = one.Net
+		}
+	}
+	known, closed := map[uint64]bool{ours: true, 0: true}, 0
+	for _, one := range l.table {
+		switch {
+		case ours != 0 && !known[one.Net]:
+			known[one.Net] = true
+			pids = append(pids, one.PID)
+		case one.Net == 0 && l.details[one.PID].Depth > 0 && closed < most:
+			closed++
+			pids = append(pids, one.PID)
+		}
+	}
+	return pids
+}
+
+// connection is a connection as an observation has it.
+func connection(c proc.Conn) Connection {
+	noted := Connection{
+		Local: c.Local, Remote: c.Remote, State: c.State, UID: c.UID, ReceiveQueue: c.RecvQueue,
+		PID: c.PID, Program: printable(c.Program), Held: c.Inode != 0, Container: c.Elsewhere,
+	}
+	if c.SilentKnown {
+		ms := c.Silent.Milliseconds()
+		noted.SilentMS = &ms
+	}
+	return noted
+}
+
+// datagrams counts the UDP sockets of the processes that stream, for their media may come by them.
+func (l *looker) datagrams() map[int]int {
+	counts := map[int]int{}
+	tables := map[uint64]map[uint64]bool{}
+	whatever := func(Connection) bool { return true }
+	for _, one := range l.table {
+		d, asked := l.details[one.PID]
+		if !asked || d.FDs < 0 || !l.Holds(one.PID, whatever) {
+			continue
+		}
+		table, read := tables[one.Net]
+		if !read || one.Net == 0 {
+			var err error
+			if table, err = l.fs.Datagrams(one.PID); err != nil {
+				continue
+			}
+			tables[one.Net] = table
+		}
+		counts[one.PID] = 0
+		for _, inode := range d.Sockets {
+			if table[inode] {
+				counts[one.PID]++
+			}
+		}
+	}
+	return counts
+}
