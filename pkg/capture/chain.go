@@ -122,14 +122,8 @@ type Result struct {
 // that another source would only repeat it (see mayTryNext). A source that dials takes its slot by itself.
 func (c Chain) Visit(ctx context.Context, v Visit) Result {
 	result := Result{Attempts: []Attempt{}}
-	if v.Timeout <= 0 {
-		v.Timeout = v.Camera.Timeout
-	}
-	if v.Timeout > 0 {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, v.Timeout)
-		defer cancel()
-	}
+	ctx, cancel := v.budget(ctx)
+	defer cancel()
 	if v.Password == "" {
 		var err error
 		if v.Password, err = v.Camera.Password.Reveal(); err != nil {

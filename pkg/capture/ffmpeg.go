@@ -65,17 +65,13 @@ func (f *FFmpeg) Capture(ctx context.Context, v Visit) (Still, Report) {
 	if err := v.addressed(); err != nil {
 		return Still{}, Report{Err: err}
 	}
-	deadline, bounded := ctx.Deadline()
-	if !bounded {
-		deadline = time.Now().Add(max(v.Timeout, v.Camera.Timeout))
-	}
-	held, room, problem := f.admit(ctx, v, deadline)
+	held, room, problem := f.admit(ctx, v)
 	if problem != nil {
 		return Still{}, Report{Err: problem}
 	}
 	defer room.Leave()
 	began := time.Now()
-	shot := f.dialler.Take(ctx, tool, ffmpeg.Call{Camera: v.Camera, Password: v.Password, Until: deadline, Lease: held, Spoke: room.Leave})
+	shot := f.dialler.Take(ctx, tool, ffmpeg.Call{Camera: v.Camera, Password: v.Password, Until: time.Now().Add(left(ctx)), Lease: held, Spoke: room.Leave})
 	report := Report{Dialled: shot.Dialled, Err: shot.Err}
 	if report.Err == nil {
 		var picture jpeg.Picture
@@ -94,9 +90,9 @@ func (f *FFmpeg) Capture(ctx context.Context, v Visit) (Still, Report) {
 
 // admit takes a slot of the camera and a place to be loaded in: the one that the visit came with, unless another source was
 // tried first, or it was given back meanwhile.
-func (f *FFmpeg) admit(ctx context.Context, v Visit, deadline time.Time) (*ledger.Held, Room, *fault.Error) {
+func (f *FFmpeg) admit(ctx context.Context, v Visit) (*ledger.Held, Room, *fault.Error) {
 	held, err := f.slots.Take(ctx, slot.Request{
-		Camera: v.Camera, Kind: ledger.Process, Deadline: proc.BootTime() + time.Until(deadline) + ffmpeg.Slack,
+		Camera: v.Camera, Kind: ledger.Process, Deadline: proc.BootTime() + left(ctx) + ffmpeg.Slack,
 	})
 	if err != nil {
 		return nil, Room{}, fault.From(err, fault.Local, "")
@@ -112,18 +108,3 @@ func (f *FFmpeg) admit(ctx context.Context, v Visit, deadline time.Time) (*ledge
 }
 
 func (f *FFmpeg) enter(ctx context.Context) (Room, bool) { return f.loading.enter(ctx) }
-
-// withStrike gives a slot back that was never used.
-func withStrike(problem *fault.Error, held *ledger.Held) *fault.Error {
-	if err := held.Strike(); err != nil {
-		return fault.From(err, fault.Local, "")
-	}
-	return problem
-}
-
-// clean redacts once more what people will read: a camera may have sent the password back in words of its own.
-func clean(err *fault.Error, secrets *redact.Redactor) *fault.Error {
-	cleaned := *err // visits may share what a server said to all of them
-	cleaned.Message, cleaned.Hint = secrets.String(err.Message), secrets.String(err.Hint)
-	return &cleaned
-}

@@ -64,7 +64,7 @@ func TestAVisitThatFindsNoPlaceToLoadItsFFmpegInTimeIsNotTried(t *testing.T) {
 	over, cancel := context.WithTimeoutCause(t.Context(), 50*time.Millisecond, errors.New("the round is over"))
 	defer cancel()
 	check(over, fault.Deadline)
-	ended, cancel := context.WithCancel(t.Context())
+	ended, cancel := context.WithTimeout(t.Context(), time.Minute)
 	time.AfterFunc(50*time.Millisecond, cancel)
 	check(ended, fault.Cancelled)
 	if kinds := w.leases(t); len(kinds) != 0 {

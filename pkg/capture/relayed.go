@@ -32,7 +32,6 @@ const (
 type relayedVisit struct {
 	*Go2rtc
 	v     Visit
-	until time.Time
 	entry *entry
 }
 
@@ -42,17 +41,12 @@ func (g *Go2rtc) Capture(ctx context.Context, v Visit) (Still, Report) {
 	if err := v.addressed(); err != nil {
 		return Still{}, Report{Err: err}
 	}
-	ctx, deadline, cancel := v.bounded(ctx)
-	defer cancel()
-	r := relayedVisit{Go2rtc: g, v: v, until: deadline, entry: g.entry(v.Camera.ID)}
+	r := relayedVisit{Go2rtc: g, v: v, entry: g.entry(v.Camera.ID)}
 	r.entry.mu.Lock()
 	defer r.entry.mu.Unlock()
 	still, report := r.capture(ctx)
 	if report.Err != nil {
-		if report.Err.Class == fault.Timeout && v.Cut != nil {
-			report.Err = fault.New(fault.Deadline, report.Err.Step, "ended%s: %w", report.Err.Step.At(), v.Cut)
-		}
-		report.Err = clean(report.Err, redact.New(v.Password))
+		report.Err = v.explain(report.Err)
 	}
 	return still, report
 }
@@ -78,7 +72,7 @@ func (r *relayedVisit) capture(ctx context.Context) (Still, Report) {
 	}
 	report.Relayed = true
 	held, err := r.slots.Take(ctx, slot.Request{
-		Camera: r.v.Camera, Kind: ledger.Connection, Deadline: proc.BootTime() + time.Until(r.until) + ffmpeg.Slack, Relay: r.relay(),
+		Camera: r.v.Camera, Kind: ledger.Connection, Deadline: proc.BootTime() + left(ctx) + ffmpeg.Slack, Relay: r.relay(),
 	})
 	if err != nil {
 		report.Err = fault.From(err, fault.Local, "")
@@ -104,25 +98,15 @@ func (r *relayedVisit) relay() *ledger.Relay {
 // does not let us in is thus told with its exact reason, and go2rtc, which would leave a socket open or try again for ever,
 // is not sent there.
 func (r *relayedVisit) look(ctx context.Context) (codec string, report Report) {
-	held, err := r.slots.Take(ctx, slot.Request{
-		Camera: r.v.Camera, Kind: ledger.Connection, Deadline: proc.BootTime() + time.Until(r.until) + ffmpeg.Slack,
+	var info rtsp.Info
+	report.Dialled, report.Err = connection(ctx, r.slots, r.v.Camera, func(ctx context.Context) (ending, *fault.Error) {
+		var err error
+		target := targetOf(r.v.Camera, r.v.Password)
+		target.Transport = "" // go2rtc has its own way
+		info, err = rtsp.Probe(ctx, target, limitsFor(left(ctx)))
+		report.Final = errors.Is(err, rtsp.ErrRedirected)
+		return ending{local: info.Local}, fault.From(err, fault.Local, "")
 	})
-	if err != nil {
-		return "", Report{Err: fault.From(err, fault.Local, "")}
-	}
-	if held.Expired() {
-		late := fault.New(fault.Deadline, fault.Connect, "too late to dial").WithHint("was this host asleep, or camwarden stopped?")
-		return "", Report{Err: withStrike(late, held)}
-	}
-	cam := r.v.Camera
-	info, err := rtsp.Probe(ctx, rtsp.Target{
-		Address: cam.Address, Scheme: cam.Scheme, Host: cam.Host, Path: cam.Path, Username: cam.Username, Password: r.v.Password,
-	}, limitsFor(time.Until(r.until)))
-	settled := r.own.settle(held, rtsp.Session{Local: info.Local}, cam)
-	report = Report{Dialled: true, Err: fault.From(err, fault.Local, ""), Final: errors.Is(err, rtsp.ErrRedirected)}
-	if report.Err == nil {
-		report.Err = fault.From(settled, fault.Local, "")
-	}
 	if report.Err != nil {
 		return "", report
 	}
@@ -131,7 +115,7 @@ func (r *relayedVisit) look(ctx context.Context) (codec string, report Report) {
 			return codecOf(track.Encoding), report
 		}
 	}
-	report.Err = fault.New(fault.NoVideo, fault.Describe, "%s offers no H.264, H.265 or JPEG video", cam.Address).
+	report.Err = fault.New(fault.NoVideo, fault.Describe, "%s offers no H.264, H.265 or JPEG video", r.v.Camera.Address).
 		WithHint("the source ffmpeg may be able to read it")
 	return "", report
 }
@@ -216,7 +200,7 @@ func (r *relayedVisit) still(ctx context.Context, name, codec string) (Still, *f
 
 // reason asks go2rtc why it has no picture. The camera was well a moment ago, so it is in what only a session shows.
 func (r *relayedVisit) reason(ctx context.Context, name string, empty error) error {
-	if time.Until(r.until) < 100*time.Millisecond {
+	if left(ctx) < 100*time.Millisecond {
 		f := fault.New(fault.Timeout, "", "%v, and no time is left to ask why", empty)
 		return f.WithHint("allow more time with --timeout")
 	}
@@ -338,13 +322,11 @@ func (r *relayedVisit) read(ctx context.Context, name string) (Still, error) {
 		return Still{}, err
 	}
 	began := time.Now()
-	frame, _, err := rtsp.Fetch(ctx, target, limitsFor(time.Until(r.until)), nil)
+	frame, _, err := rtsp.Fetch(ctx, target, limitsFor(left(ctx)), nil)
 	if err != nil {
 		return Still{}, r.restreamed(err)
 	}
-	still := Still{
-		JPEG: frame.Bytes, CapturedAt: frame.CapturedAt, Waited: frame.CapturedAt.Sub(began), KeyFrame: frame.Arriving, Codec: spelling(frame.Codec),
-	}
+	still := stillOf(frame, began)
 	if problem := r.own.picture(ctx, r.v, &still, nil); problem != nil {
 		return Still{}, problem
 	}

@@ -3,8 +3,6 @@ package capture
 import (
 	"context"
 	"errors"
-	"io/fs"
-	"net/netip"
 	"time"
 
 	"github.com/camwarden/camwarden/pkg/camera"
@@ -12,9 +10,6 @@ import (
 	"github.com/camwarden/camwarden/pkg/fault"
 	"github.com/camwarden/camwarden/pkg/ffmpeg"
 	"github.com/camwarden/camwarden/pkg/jpeg"
-	"github.com/camwarden/camwarden/pkg/ledger"
-	"github.com/camwarden/camwarden/pkg/proc"
-	"github.com/camwarden/camwarden/pkg/redact"
 	"github.com/camwarden/camwarden/pkg/rtsp"
 	"github.com/camwarden/camwarden/pkg/slot"
 	"github.com/camwarden/camwarden/pkg/supervise"
@@ -65,74 +60,66 @@ func (r *RTSP) Capture(ctx context.Context, v Visit) (Still, Report) {
 	if err := v.addressed(); err != nil {
 		return Still{}, Report{Err: err}
 	}
-	ctx, deadline, cancel := v.bounded(ctx)
-	defer cancel()
-	held, err := r.slots.Take(ctx, slot.Request{
-		Camera: v.Camera, Kind: ledger.Connection, Deadline: proc.BootTime() + time.Until(deadline) + ffmpeg.Slack,
-	})
-	if err != nil {
-		return Still{}, Report{Err: fault.From(err, fault.Local, "")}
-	}
-	r.decoder.Enter()
-	defer r.decoder.Leave()
-	began := time.Now()
+	var still Still
+	var report Report
 	var waiting *ffmpeg.Poised
-	frame, report := r.fetch(ctx, v, held, time.Until(deadline), func(step fault.Step, codec depacketize.Codec) {
-		if step == fault.Play && codec != depacketize.JPEG {
-			waiting = r.decoder.Poise(ctx, v.Camera.ID, spelling(codec))
+	report.Dialled, report.Err = connection(ctx, r.slots, v.Camera, func(ctx context.Context) (end ending, problem *fault.Error) {
+		r.decoder.Enter()
+		began := time.Now()
+		stream, err := rtsp.Open(ctx, r.target(v), limitsFor(left(ctx)))
+		defer func() {
+			session := stream.Close()
+			end = ending{session.Local, session.Lingers()}
+		}()
+		report.Final = errors.Is(err, rtsp.ErrRedirected)
+		if err != nil {
+			return end, r.explain(v, err)
 		}
+		if stream.Codec() != depacketize.JPEG {
+			waiting = r.decoder.Poise(ctx, v.Camera.ID, spelling(stream.Codec()))
+		}
+		frame, err := stream.KeyFrame()
+		if err != nil {
+			return end, r.explain(v, err)
+		}
+		still = stillOf(frame, began)
+		return end, nil
 	})
+	if report.Dialled {
+		defer r.decoder.Leave()
+	}
 	if report.Err != nil {
 		waiting.Dismiss()
 		return Still{}, report
-	}
-	still := Still{
-		JPEG: frame.Bytes, CapturedAt: frame.CapturedAt, Waited: frame.CapturedAt.Sub(began), KeyFrame: frame.Arriving, Codec: spelling(frame.Codec),
 	}
 	report.Err = r.picture(ctx, v, &still, waiting)
 	return still, report
 }
 
-// fetch holds the slot exactly as long as the camera may count a connection of ours.
-func (r *RTSP) fetch(
-	ctx context.Context, v Visit, held *ledger.Held, left time.Duration, observe func(fault.Step, depacketize.Codec),
-) (frame depacketize.KeyFrame, report Report) {
-	if held.Expired() { // we were stopped for long: others may have the slot by now
-		late := fault.New(fault.Deadline, fault.Connect, "too late to dial").WithHint("was this host asleep, or camwarden stopped?")
-		return frame, Report{Err: withStrike(late, held)}
-	}
-	report.Dialled = true
-	session := rtsp.Session{Opened: true} // what a panic would have to assume
-	defer func() {
-		if err := r.settle(held, session, v.Camera); err != nil && report.Err == nil {
-			report.Err = fault.From(err, fault.Local, "")
-		}
-	}()
-	target := rtsp.Target{
-		Address: v.Camera.Address, Scheme: v.Camera.Scheme, Host: v.Camera.Host, Path: v.Camera.Path,
-		Username: v.Camera.Username, Password: v.Password, Transport: v.Camera.Transport,
-	}
-	missing := r.decoder.Missing()
-	if missing != nil {
+// target is the camera, with what is of use to us of what it offers.
+func (r *RTSP) target(v Visit) rtsp.Target {
+	target := targetOf(v.Camera, v.Password)
+	if r.decoder.Missing() != nil {
 		target.Codecs = []depacketize.Codec{depacketize.JPEG}
 	}
-	limits := limitsFor(left)
-	var err error
-	frame, session, err = rtsp.Fetch(ctx, target, limits, observe)
-	if err == nil {
-		return frame, report
-	}
-	report.Final = errors.Is(err, rtsp.ErrRedirected)
-	report.Err = fault.From(err, fault.Local, "")
-	switch {
-	case missing != nil && report.Err.Class == fault.NoVideo:
-		report.Err = fault.New(fault.Local, report.Err.Step, "%s sends no JPEG, and nothing else can be decoded: %w", v.Camera.Address, missing).
+	return target
+}
+
+// explain says what became of a conversation that gave no key frame.
+func (r *RTSP) explain(v Visit, err error) *fault.Error {
+	known := fault.From(err, fault.Local, "")
+	if missing := r.decoder.Missing(); missing != nil && known.Class == fault.NoVideo {
+		known = fault.New(fault.Local, known.Step, "%s sends no JPEG, and nothing else can be decoded: %w", v.Camera.Address, missing).
 			WithHint(ffmpeg.HintInstall)
-	case v.Cut != nil && report.Err.Class == fault.Timeout:
-		report.Err = fault.New(fault.Deadline, report.Err.Step, "ended%s: %w", report.Err.Step.At(), v.Cut)
 	}
-	report.Err = clean(report.Err, redact.New(v.Password))
-	return frame, report
+	return v.explain(known)
+}
+
+// stillOf is a key frame as a still that is not yet a picture; began is when it was asked for.
+func stillOf(frame depacketize.KeyFrame, began time.Time) Still {
+	return Still{
+		JPEG: frame.Bytes, CapturedAt: frame.CapturedAt, Waited: frame.CapturedAt.Sub(began), KeyFrame: frame.Arriving, Codec: spelling(frame.Codec),
+	}
 }
 
 // limitsFor divides what a visit has left: the most for the key frame; then, should the camera keep us waiting until the
@@ -175,36 +162,4 @@ func spelling(codec depacketize.Codec) string {
 		return "hevc"
 	}
 	return string(codec)
-}
-
-// settle gives the slot back once the connection has been seen gone, or lets it cool when the camera may still count it.
-func (r *RTSP) settle(held *ledger.Held, session rtsp.Session, cam camera.Camera) error {
-	err := gone(r.slots.FS, cam, session.Local)
-	if err != nil || session.Lingers() {
-		return errors.Join(err, held.Cool(proc.BootTime()+cam.SessionTimeout))
-	}
-	return held.Strike()
-}
-
-// gone looks in the kernel's table for the connection that was just closed. It has left it by then, unless another process
-// holds it too: a child that was forked and has not yet become its program, which one on a file system that hangs never does.
-func gone(table proc.FS, cam camera.Camera, local netip.AddrPort) error {
-	if !local.IsValid() {
-		return nil // there was none
-	}
-	const looks = 7 // 0.6 s in all
-	for look := 1; ; look++ {
-		conn, err := table.Connection(local, cam.Address)
-		switch {
-		case errors.Is(err, fs.ErrNotExist), err == nil && !proc.Takes(conn.State):
-			return nil
-		case err != nil:
-			return fault.New(fault.Local, "", "cannot see whether the connection to %s is gone: %w", cam.Address, err)
-		}
-		if look == looks {
-			return fault.New(fault.Local, "", "the connection to %s was closed and is still there: another process holds %s", cam.Address, local).
-				WithHint("see who: ss -tnp src %s", local)
-		}
-		time.Sleep(10 * time.Millisecond << (look - 1))
-	}
 }

@@ -17,7 +17,6 @@ import (
 	"github.com/camwarden/camwarden/pkg/ffmpeg"
 	"github.com/camwarden/camwarden/pkg/ledger"
 	"github.com/camwarden/camwarden/pkg/proc"
-	"github.com/camwarden/camwarden/pkg/rtsp"
 	"github.com/camwarden/camwarden/pkg/testkit"
 )
 
@@ -222,31 +221,6 @@ func TestBehindASourceThatWorksFFmpegIsAskedWhatItCanOnlyWhenItsTurnComes(t *tes
 	result := chain.Visit(t.Context(), Visit{Camera: cam, Timeout: time.Minute})
 	if len(result.Attempts) != 2 || result.Err == nil || result.Err.Class != fault.NoSource {
 		t.Errorf("%+v", result)
-	}
-}
-
-func TestAStillWhoseConnectionIsHeldByAnotherProcessIsReportedAndItsSlotCools(t *testing.T) {
-	t.Parallel()
-	sim, cam := start(t, camsim.Config{Temper: camsim.Healthy, Codec: camsim.MJPEG})
-	w := newWorkbench(t)
-	source := w.rtsp("no-such-ffmpeg", ffmpeg.Picturing{})
-	// A connection of the test stands for one that a forked child still holds.
-	conn, err := net.Dial("tcp", sim.Address().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
-	held, err := w.ledger.Write(ledger.Lease{Kind: ledger.Connection, Camera: cam.ID, Address: cam.Address, Deadline: proc.BootTime() + time.Minute})
-	if err != nil {
-		t.Fatal(err)
-	}
-	local := netip.MustParseAddrPort(conn.LocalAddr().String())
-	err = source.settle(held, rtsp.Session{Local: local}, cam)
-	if fault.ClassOf(err) != fault.Local || !strings.Contains(err.Error(), local.String()) {
-		t.Errorf("%v", err)
-	}
-	if kinds := w.leases(t); !slices.Equal(kinds, []ledger.Kind{ledger.Cooling}) {
-		t.Errorf("leases %v", kinds)
 	}
 }
 

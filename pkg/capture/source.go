@@ -7,6 +7,7 @@ import (
 
 	"github.com/camwarden/camwarden/pkg/camera"
 	"github.com/camwarden/camwarden/pkg/fault"
+	"github.com/camwarden/camwarden/pkg/redact"
 )
 
 // Source is one way to get a still. Its methods may be called from several goroutines, Check before all others.
@@ -45,14 +46,32 @@ func (v Visit) addressed() *fault.Error {
 	return fault.New(fault.DNS, fault.Connect, "the address of %s is not known", v.Camera.ID).WithHint("check host of this camera in the configuration")
 }
 
-// bounded gives the visit's time-out to a context that has no deadline.
-func (v Visit) bounded(ctx context.Context) (context.Context, time.Time, context.CancelFunc) {
-	if deadline, bounded := ctx.Deadline(); bounded {
-		return ctx, deadline, func() {}
+// budget is the one place where the time of a visit is set: its time-out, or the camera's own, or what ctx has left.
+func (v Visit) budget(ctx context.Context) (context.Context, context.CancelFunc) {
+	limit := v.Timeout
+	if limit <= 0 {
+		limit = v.Camera.Timeout
 	}
-	deadline := time.Now().Add(max(v.Timeout, v.Camera.Timeout))
-	ctx, cancel := context.WithDeadline(ctx, deadline)
-	return ctx, deadline, cancel
+	if _, bounded := ctx.Deadline(); bounded && limit <= 0 {
+		return ctx, func() {}
+	}
+	return context.WithTimeout(ctx, limit)
+}
+
+// explain is an attempt's error as its visit tells it: a time-out that the visit did not set is not the camera's fault, and
+// nothing in it is secret.
+func (v Visit) explain(err *fault.Error) *fault.Error {
+	if v.Cut != nil && err.Class == fault.Timeout {
+		err = fault.New(fault.Deadline, err.Step, "ended%s: %w", err.Step.At(), v.Cut)
+	}
+	return clean(err, redact.New(v.Password))
+}
+
+// clean redacts once more what people will read: a camera may have sent the password back in words of its own.
+func clean(err *fault.Error, secrets *redact.Redactor) *fault.Error {
+	cleaned := *err // visits may share what a server said to all of them
+	cleaned.Message, cleaned.Hint = secrets.String(err.Message), secrets.String(err.Hint)
+	return &cleaned
 }
 
 // Still is one picture and where it comes from.

@@ -21,22 +21,32 @@ import (
 const goodbyeBytes = 64 << 20
 
 func (t *talk) fetch() (depacketize.KeyFrame, error) {
+	if err := t.open(); err != nil {
+		return depacketize.KeyFrame{}, err
+	}
+	return t.await()
+}
+
+// open sets the video track up.
+func (t *talk) open() error {
 	offer, err := t.describe()
 	if err != nil {
-		return depacketize.KeyFrame{}, err
+		return err
 	}
 	track, ok := offer.video(t.target.Codecs...)
 	if !ok {
-		return depacketize.KeyFrame{}, t.fault(fault.NoVideo, "it offers %s, and no H.264, H.265 or JPEG video", t.clean(offer.String())).
+		return t.fault(fault.NoVideo, "it offers %s, and no H.264, H.265 or JPEG video", t.clean(offer.String())).
 			WithHint("the source ffmpeg may be able to read it")
 	}
 	t.codec = track.codec
 	if t.receiver, err = depacketize.NewReceiver(track.format(), t.limits.Picture); err != nil {
-		return depacketize.KeyFrame{}, err
+		return err
 	}
-	if err := t.setup(track); err != nil {
-		return depacketize.KeyFrame{}, err
-	}
+	return t.setup(track)
+}
+
+// await plays until a key frame is whole.
+func (t *talk) await() (depacketize.KeyFrame, error) {
 	asked := time.Now()
 	if err := t.play(); err != nil {
 		return depacketize.KeyFrame{}, err
