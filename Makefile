@@ -4,15 +4,37 @@ GO        ?= go
 LINTER    := bin/golangci-lint
 LINTER_AT := v2.15.0
 FUZZTIME  ?= 30s
+RELEASER  := github.com/goreleaser/goreleaser/v2@v2.16.0
+
+# Where make install puts things; DESTDIR stands before all of it.
+PREFIX  ?= /usr/local
+DESTDIR ?=
+
+comma := ,
 
 .DEFAULT_GOAL := help
-.PHONY: help build platforms demo incident test test-long test-needs test-real lint generate bench soak fuzz clean
+.PHONY: help build install platforms packages packages-test release demo incident test test-long test-needs test-real lint generate bench soak fuzz clean
 
 help: ## what there is to make
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
 
 build: ## bin/camwarden and bin/camsim, linked as they are released
 	CGO_ENABLED=0 $(GO) build -trimpath -o bin/ ./cmd/camwarden ./cmd/camsim
+
+install: build ## binary, man pages, completions, units, examples below PREFIX (/usr/local), with DESTDIR before it
+	install -D -m 0755 bin/camwarden "$(DESTDIR)$(PREFIX)/bin/camwarden"
+	packaging/stage.sh "$(abspath $(or $(DESTDIR),/))" "$$(git describe --tags --always 2>/dev/null || echo 0)" "$(PREFIX)"
+
+packages: ## deb, rpm, apk and tar.gz of this commit in dist, signed with nothing and sent nowhere
+	@packaging/install.sh jq
+	$(GO) run $(RELEASER) check
+	SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) $(GO) run $(RELEASER) release --snapshot --clean --skip=sign
+
+packages-test: ## packages built twice, then installed, used, upgraded and removed in a throw-away Debian (as root)
+	packaging/packages-test.sh
+
+release: ## the release of a tag, in dist; checksums are signed where GPG_FINGERPRINT names a key
+	SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) $(GO) run $(RELEASER) release --clean --skip=publish$(if $(GPG_FINGERPRINT),,$(comma)sign)
 
 platforms: ## camwarden for every platform that is promised, into nothing: does it compile
 	@for arch in amd64 arm64 arm 386; do \
