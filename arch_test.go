@@ -25,7 +25,7 @@ func rows() [][]string {
 		{"pkg/supervise", "pkg/slot", "pkg/observe", "pkg/config"},
 		{"pkg/streams"},
 		{"pkg/ledger", "pkg/rtsp", "pkg/go2rtc", "pkg/cmdline"},
-		{"pkg/camera", "pkg/proc", "pkg/login", "pkg/depacketize"},
+		{"pkg/camera", "pkg/proc", "pkg/login", "pkg/socket", "pkg/depacketize"},
 		{"pkg/jpeg", "pkg/schema"},
 		{"pkg/fault", "pkg/redact"},
 		{"pkg/lazyre"},

@@ -16,6 +16,7 @@ import (
 	"github.com/camwarden/camwarden/pkg/depacketize"
 	"github.com/camwarden/camwarden/pkg/fault"
 	"github.com/camwarden/camwarden/pkg/redact"
+	"github.com/camwarden/camwarden/pkg/socket"
 )
 
 // fault returns an error of this conversation, at its present step, with nothing secret in it.
@@ -52,22 +53,30 @@ func (t *talk) explain(err error) error {
 	}
 	why, ok := causeOf(err)
 	switch {
-	case errors.Is(err, context.Canceled) || t.ctx.Err() != nil && !errors.Is(t.ctx.Err(), context.DeadlineExceeded) && why.class == fault.Timeout:
+	case errors.Is(err, context.Canceled) || t.ctx.Err() != nil && !errors.Is(t.ctx.Err(), context.DeadlineExceeded) && why.Class == fault.Timeout:
 		return t.fault(fault.Cancelled, "cancelled")
 	case !ok:
 		return t.unexpected(err)
-	case why.class == fault.Closed && t.step == fault.Play:
+	case why.Class == fault.Closed && t.step == fault.Play:
 		// What a Tapo says when all its slots are taken.
-		return t.fault(fault.Exhausted, "%s instead of playing, which cameras do when they have no free connection", why.message).
+		return t.fault(fault.Exhausted, "%s instead of playing, which cameras do when they have no free connection", why.Message).
 			WithHint("somebody else may hold its connections; on this host: ss -tnp dst %s", t.target.Address)
-	case why.class == fault.Timeout:
+	case why.Class == fault.Timeout:
 		return t.timeout()
 	}
-	f := t.fault(why.class, "%s", why.message)
-	if why.hint != "" {
-		f = f.WithHint("%s", why.hint)
+	f := t.fault(why.Class, "%s", why.Message)
+	if why.Hint != "" {
+		f = f.WithHint("%s", why.Hint)
 	}
 	return f
+}
+
+// causeOf tells what an error of the connection means; ok is false for an error that is none.
+func causeOf(err error) (cause socket.Cause, ok bool) {
+	if errors.Is(err, errFlood) {
+		return socket.Cause{Class: fault.Protocol, Message: "it sent more than the limit without a whole key frame"}, true
+	}
+	return socket.CauseOf(err, "rtsp")
 }
 
 // timeout says what did not come in time.

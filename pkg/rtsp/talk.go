@@ -5,7 +5,6 @@ import (
 	"context"
 	"fmt"
 	"net/http"
-	"net/netip"
 	"sort"
 	"strconv"
 	"strings"
@@ -17,6 +16,7 @@ import (
 	"github.com/camwarden/camwarden/pkg/depacketize"
 	"github.com/camwarden/camwarden/pkg/fault"
 	"github.com/camwarden/camwarden/pkg/login"
+	"github.com/camwarden/camwarden/pkg/socket"
 )
 
 // maxStray is how many messages that nobody asked for are read while an answer is awaited.
@@ -101,21 +101,19 @@ func (t *talk) check() error {
 
 func (t *talk) connect() error {
 	t.note(fault.Connect)
-	conn, trip, err := dial(t.ctx, t.target, t.deadline())
+	conn, trip, err := socket.Dial(t.ctx, t.target.Address, t.deadline())
 	if err != nil {
 		return err
 	}
 	t.trip = trip
-	if local, err := netip.ParseAddrPort(conn.LocalAddr().String()); err == nil {
-		t.session.Local = netip.AddrPortFrom(local.Addr().Unmap().WithZone(""), local.Port())
-	}
+	t.session.Local = socket.Local(conn)
 	t.wire = newWire(conn, t.limits.Bytes)
 	t.watch()
 	t.wire.until(t.deadline())
 	if t.scheme() != "rtsps" {
 		return nil
 	}
-	over, err := secure(t.wire.meter, t.target)
+	over, err := socket.Secure(t.wire.meter, cmp.Or(t.target.Host, t.target.Address.Addr().WithZone("").String()), t.target.RootCAs)
 	t.wire.speak(over)
 	return err
 }
