@@ -1,4 +1,5 @@
-// Package depacketize turns the RTP packets of one track into one clean picture (RFC 3550, RFC 6184, RFC 7798, RFC 2435).
+// Package depacketize turns the RTP packets of one track into one clean picture (RFC 3550, RFC 6184, RFC 7798, RFC 2435, RFC 7741,
+// RFC 9628, RFC 6416, RFC 2250, and AOM's for AV1).
 package depacketize
 
 import "time"
@@ -11,12 +12,19 @@ const (
 	H264 Codec = "h264"
 	H265 Codec = "h265"
 	JPEG Codec = "mjpeg"
+
+	VP8   Codec = "vp8"
+	VP9   Codec = "vp9"
+	AV1   Codec = "av1"
+	MPEG4 Codec = "mpeg4" // part 2
+	MPEG2 Codec = "mpeg2video"
+	MPEG1 Codec = "mpeg1video" // its description is that of MPEG-2: which it is, the stream tells
 )
 
 // KeyFrame is one whole picture that needs no other.
 type KeyFrame struct {
 	Codec         Codec
-	Bytes         []byte        // H.264 and H.265: an Annex B byte stream, parameter sets first; JPEG: one file
+	Bytes         []byte        // H.264 and H.265: an Annex B byte stream, parameter sets first; JPEG: one file; VP8, VP9, AV1: IVF; else an elementary stream
 	CapturedAt    time.Time     // when its first packet arrived
 	Waited        time.Duration // from asking to play until its first packet arrived
 	Arriving      time.Duration // from its first packet to its last

@@ -27,7 +27,7 @@ type assembler interface {
 type Format struct {
 	Payload uint8 // payload type, 0 to 127
 	Codec   Codec
-	Sets    [][]byte // parameter sets of the description, one NAL unit each; may be empty
+	Sets    [][]byte // parameter sets of the description, one NAL unit each (MPEG-4: its config); may be empty
 }
 
 // Receiver takes the packets of one track, in the order in which they were sent, and knows which are missing.
@@ -54,6 +54,16 @@ func NewReceiver(format Format, limit int) (*Receiver, error) {
 		r.assembler = newAccessUnits(h265Syntax(), format.Sets, limit)
 	case JPEG:
 		r.assembler, err = newJPEGScans(limit)
+	case VP8:
+		r.assembler = &vp8Frames{limit: limit}
+	case VP9:
+		r.assembler = &vp9Frames{limit: limit}
+	case AV1:
+		r.assembler = &temporalUnits{limit: limit}
+	case MPEG4:
+		r.assembler = newMPEG4(format.Sets, limit)
+	case MPEG2, MPEG1:
+		r.assembler = newMPEG2(limit)
 	}
 	return r, err
 }

@@ -262,7 +262,7 @@ func (d *Decoder) common() []string {
 
 func (d *Decoder) input(codec string, pixels int, from string) []string {
 	return []string{
-		"-protocol_whitelist", "pipe", "-threads", "1", "-max_pixels", strconv.Itoa(pixels), "-nofind_stream_info", "-f", codec, "-i", from,
+		"-protocol_whitelist", "pipe", "-threads", "1", "-max_pixels", strconv.Itoa(pixels), "-nofind_stream_info", "-f", demuxer(codec), "-i", from,
 	}
 }
 

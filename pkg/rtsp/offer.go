@@ -53,15 +53,16 @@ func (o offer) String() string {
 	return strings.Join(names, ", ")
 }
 
-// video returns the first track a key frame can be fetched of, in one of the codecs if any are named.
+// video returns the first track a key frame can be fetched of, in one of the codecs if any are named: of the best rank that there is.
 func (o offer) video(codecs ...depacketize.Codec) (track, bool) {
-	i := slices.IndexFunc(o.tracks, func(t track) bool {
-		return t.codec != "" && (len(codecs) == 0 || slices.Contains(codecs, t.codec))
-	})
-	if i < 0 {
-		return track{}, false
+	var best track
+	for _, t := range o.tracks {
+		fits := t.codec != "" && (len(codecs) == 0 || slices.Contains(codecs, t.codec))
+		if fits && (best.codec == "" || rank(t.codec) < rank(best.codec)) {
+			best = t
+		}
 	}
-	return o.tracks[i], true
+	return best, best.codec != ""
 }
 
 func parseOffer(sdp []byte) offer {
@@ -147,6 +148,8 @@ func (s *section) track(format string) track {
 		t.codec, t.sets = depacketize.H265, decodeSets(parameters["sprop-vps"], parameters["sprop-sps"], parameters["sprop-pps"])
 	case t.encoding == "JPEG", t.payload == staticJPEG && s.names[format] == "":
 		t.codec = depacketize.JPEG
+	default:
+		t.codec, t.sets = encoded(t.encoding, t.payload, s.names[format] != "", parameters)
 	}
 	return t
 }

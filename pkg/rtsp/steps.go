@@ -35,7 +35,7 @@ func (t *talk) open() error {
 	}
 	track, ok := offer.video(t.target.Codecs...)
 	if !ok {
-		return t.fault(fault.NoVideo, "it offers %s, and no H.264, H.265 or JPEG video", t.clean(offer.String())).
+		return t.fault(fault.NoVideo, "it offers %s, and no video that can be read here", t.clean(offer.String())).
 			WithHint("the source ffmpeg may be able to read it")
 	}
 	t.codec = track.codec
