@@ -98,7 +98,8 @@ func ffmpeg(t testing.TB, stdin []byte, args ...string) []byte {
 // pictures decodes a byte stream to RGB frames.
 func pictures(t testing.TB, codec depacketize.Codec, raw []byte, width, height int) [][]byte {
 	t.Helper()
-	demuxer := map[depacketize.Codec]string{depacketize.H264: "h264", depacketize.H265: "hevc", depacketize.JPEG: "mjpeg"}[codec]
+	demuxer := map[depacketize.Codec]string{depacketize.H264: "h264", depacketize.H265: "hevc", depacketize.JPEG: "mjpeg",
+		depacketize.VP8: "ivf", depacketize.VP9: "ivf", depacketize.MPEG2: "mpegvideo"}[codec]
 	file := filepath.Join(t.TempDir(), "rgb") // a buffer that grows is slow with the race detector
 	ffmpeg(t, raw, "-f", demuxer, "-i", "pipe:0", "-f", "rawvideo", "-vsync", "0", "-sws_flags", "accurate_rnd", "-pix_fmt", "rgb24", file)
 	rgb, err := os.ReadFile(file)

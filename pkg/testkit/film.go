@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"fmt"
+	"math"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -102,11 +103,22 @@ func unitsOfMPEG(raw []byte, picture byte) [][]byte {
 	return units
 }
 
-// Luma decodes coded pictures that come in a container and returns the luma of each, one byte a pixel.
-func Luma(t testing.TB, demuxer string, coded []byte, width, height int) [][]byte {
+// Keys returns the luma of the film's key frames, as ffmpeg decodes them; see Luma.
+func (f Film) Keys(t testing.TB) [][]byte {
+	t.Helper()
+	coded, err := os.ReadFile(f.File)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return Luma(t, f.Demuxer, coded, f.Width, f.Height, "-skip_frame", "nokey")
+}
+
+// Luma decodes coded pictures that come in a container and returns the luma of each, one byte a pixel. Options are ffmpeg's, for the decoder.
+func Luma(t testing.TB, demuxer string, coded []byte, width, height int, options ...string) [][]byte {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "gray") // a buffer that grows is slow with the race detector
-	args := []string{"-hide_banner", "-loglevel", "error", "-y", "-f", demuxer, "-i", "pipe:0", "-vsync", "0", "-f", "rawvideo", "-pix_fmt", "gray", file}
+	args := append([]string{"-hide_banner", "-loglevel", "error", "-y"}, options...)
+	args = append(args, "-f", demuxer, "-i", "pipe:0", "-vsync", "0", "-f", "rawvideo", "-pix_fmt", "gray", file)
 	cmd := exec.Command(RealFFmpeg(t), args...)
 	cmd.Stdin = bytes.NewReader(coded)
 	if out, err := cmd.CombinedOutput(); err != nil {
@@ -125,4 +137,19 @@ func Luma(t testing.TB, demuxer string, coded []byte, width, height int) [][]byt
 		pictures = append(pictures, luma[:size])
 	}
 	return pictures
+}
+
+// PSNR compares two pictures, in dB; equal ones are 100 dB apart. There are millions of samples, and nothing to race for.
+//
+//go:norace
+func PSNR(a, b []byte) float64 {
+	if len(a) != len(b) {
+		return 0
+	}
+	var sum float64
+	for i := range a {
+		d := float64(a[i]) - float64(b[i])
+		sum += d * d
+	}
+	return 10 * math.Log10(255*255/max(255*255e-10, sum/float64(len(a))))
 }

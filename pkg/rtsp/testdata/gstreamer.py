@@ -11,6 +11,7 @@ from gi.repository import GLib, Gst, GstRtsp, GstRtspServer  # noqa: E402
 Gst.init(None)
 if sys.argv[1] == "--check":
     needed = "x264enc x265enc jpegenc rtph264pay rtph265pay rtpjpegpay videotestsrc".split()
+    needed += "ivfparse mpeg4videoparse mpegvideoparse vp8enc vp9enc rtpvp8pay rtpvp9pay rtpmp4vpay rtpmpvpay".split()
     missing = [name for name in needed if Gst.ElementFactory.find(name) is None]
     sys.exit("no " + " ".join(missing) if missing else 0)
 
