@@ -113,7 +113,7 @@ func newConfigCheck(c *cli) *cobra.Command {
 		Use:   "check",
 		Short: "Say everything that is wrong with the configuration",
 		Long: `Read the configuration and say everything that is wrong with it, by line: unknown keys, values that cannot be,
-cameras that contradict each other, secrets that others can read. No camera is touched; a go2rtc that is configured
+cameras that contradict each other, secrets that others can read, or that cannot be read. No camera is touched; a go2rtc that is configured
 is asked where its configuration file is, which it rewrites when streams are removed.`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -121,11 +121,7 @@ is asked where its configuration file is, which it rewrites when streams are rem
 			if err != nil {
 				return err
 			}
-			code := Done
-			if !checked.OK {
-				code = Wrong
-			}
-			return c.showWith(document{value: checked, list: "problems", table: checked.page}, code)
+			return c.showWith(document{value: checked, list: "problems", table: checked.page}, checked.code())
 		},
 	}
 }
@@ -139,6 +135,20 @@ type checkedConfig struct {
 	Subnets  int              `json:"subnets"`
 	Problems []config.Problem `json:"problems"`
 	Notices  []string         `json:"notices"`
+
+	missing int // of the problems, those that fail a camera and no more
+}
+
+// code: with a file that is wrong nothing begins; for want of a secret only the cameras that need it fail.
+func (checked checkedConfig) code() ExitCode {
+	switch {
+	case checked.OK:
+		return Done
+	case checked.missing == len(checked.Problems):
+		return CameraFailed
+	default:
+		return Wrong
+	}
 }
 
 // check reads the configuration; the error is for a file that could not be read at all.
@@ -158,7 +168,9 @@ func (c *cli) check(ctx context.Context) (checkedConfig, error) {
 	case err != nil:
 		return checked, err
 	}
-	checked.Problems = append(checked.Problems, read.SecretProblems...)
+	missing := read.MissingSecrets()
+	checked.missing = len(missing)
+	checked.Problems = append(append(checked.Problems, read.SecretProblems...), missing...)
 	checked.Notices = append(checked.Notices, read.Notices...)
 	checked.OK = len(checked.Problems) == 0
 	if checked.OK {

@@ -280,7 +280,8 @@ func ask(ctx context.Context, slots slot.Table, cam probedCamera) observe.Probe 
 		password, err = cam.Password.Reveal()
 	}
 	if err != nil {
-		p.Error = fault.From(err, fault.Usage, "")
+		known := fault.From(err, fault.Local, "")
+		p.Error = fault.New(fault.Local, "", "%w", known).WithHint("%s", known.Hint)
 		return p
 	}
 	info, failure := capture.Ask(ctx, slots, cam.Camera, password, min(probeLimit, cam.Timeout))

@@ -174,7 +174,17 @@ func checkCameras(t *testing.T, doc imported, want expectedImport) {
 	if err := os.WriteFile(path, []byte(doc.Configuration), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if check := run(t, "config", "check", "-c", path); check.code != 0 {
+	// Variables of the other software are not set here: that is the cameras' trouble, and the only one.
+	check := run(t, "config", "check", "-c", path)
+	var unset int
+	for _, line := range strings.Split(check.stdout, "\n") {
+		if strings.HasPrefix(line, path+":") && !strings.HasSuffix(line, "is not set") && !strings.HasSuffix(line, " problem") && !strings.HasSuffix(line, " problems") {
+			t.Errorf("config check: %s", line)
+		} else if strings.HasSuffix(line, "is not set") {
+			unset++
+		}
+	}
+	if check.code != min(unset, 1) {
 		t.Fatalf("config check ends with %d: %s%s\n%s", check.code, check.stdout, check.stderr, doc.Configuration)
 	}
 	c, err := config.Load(path, os.Getenv)

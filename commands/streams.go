@@ -69,18 +69,22 @@ next round, or "streams purge", removes it, unless the configuration says lifecy
 				if err != nil {
 					return streams.Report{}, Wrong, err
 				}
-				wishes := make([]streams.Wish, len(cameras))
-				for i, cam := range cameras {
-					wishes[i].Camera = cam
-					if wishes[i].Password, err = cam.Password.Reveal(); err != nil {
-						return streams.Report{}, Wrong, err
+				code := Done
+				var wishes []streams.Wish
+				for _, cam := range cameras {
+					password, err := cam.Password.Reveal()
+					if err != nil {
+						c.log.Error("camera "+cam.ID+": "+err.Error(), hintKey, fault.From(err, fault.Local, "").Hint)
+						code = CameraFailed
+						continue
 					}
+					wishes = append(wishes, streams.Wish{Camera: cam, Password: password})
 				}
 				report, err := keeper.Add(ctx, set.config.Inventory.Cameras, wishes...)
 				if err != nil && report.Go2rtc.Reachable {
 					return report, CameraFailed, nil // each says why
 				}
-				return report, Done, err
+				return report, code, err
 			})
 		},
 	}

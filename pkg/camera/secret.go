@@ -84,8 +84,8 @@ const (
 	secretWait = 5 * time.Second
 )
 
-// Reveal returns the password. Without any secret named that is "". A missing variable or file, a file that others can
-// read, and a password that no protocol can carry are usage faults.
+// Reveal returns the password. Without any secret named that is "". A variable or file that is missing or empty, a file that
+// others can read, and a password that no protocol can carry are usage faults.
 func (s Secret) Reveal() (string, error) {
 	switch {
 	case s.plain != nil:
@@ -99,6 +99,10 @@ func (s Secret) Reveal() (string, error) {
 		if !ok {
 			return "", fault.New(fault.Usage, "", "the environment variable %s, which should hold the password, is not set", s.Env).
 				WithHint("export %s, or use password_file: cron starts commands without the variables of your shell", s.Env)
+		}
+		if password == "" {
+			return "", fault.New(fault.Usage, "", "the environment variable %s, which should hold the password, is empty", s.Env).
+				WithHint("export %s with the password in it; of a camera without one say password: \"\"", s.Env)
 		}
 		return carried(password, "the password in $"+s.Env)
 	}

@@ -91,6 +91,17 @@ func TestAFIFOWithoutAWriterDoesNotHoldUsUp(t *testing.T) {
 	}
 }
 
+func TestSecret_emptyVariable(t *testing.T) {
+	t.Setenv("CAMWARDEN_TEST_EMPTY", "")
+	_, err := camera.Secret{Env: "CAMWARDEN_TEST_EMPTY"}.Reveal()
+	if fault.ClassOf(err) != fault.Usage || !strings.Contains(err.Error(), "CAMWARDEN_TEST_EMPTY") || !strings.Contains(err.Error(), "is empty") {
+		t.Errorf("an empty variable: %v", err)
+	}
+	if password, err := camera.PlainSecret("").Reveal(); password != "" || err != nil {
+		t.Errorf("a camera without a password: %q, %v", password, err)
+	}
+}
+
 func TestAMissingVariableIsExplainedWithCron(t *testing.T) {
 	t.Parallel()
 	_, err := camera.Secret{Env: "CAMWARDEN_TEST_NO_SUCH_VARIABLE"}.Reveal()

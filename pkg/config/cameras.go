@@ -141,6 +141,7 @@ func (l *loader) camera(n *node, defaults defaultValues) (entry, bool) {
 	}
 	l.chosen(&m, c)
 	c.Password = c.Password.For(c.Username)
+	l.c.places["camera "+c.ID] = place{e.at.Line, e.at.Column}
 	c.LimitAssumed = defaults.camera.LimitAssumed && e.limits.max == nil
 	if e.wrong = len(l.problems) > before; !e.wrong {
 		l.checkReserve(*c, e.limits)

@@ -27,6 +27,8 @@ type Config struct {
 	Notices []string
 	// SecretProblems are the secrets that others can read. They stop only what dials: see CheckSecrets.
 	SecretProblems Problems
+
+	places map[string]place // where the file names a secret, by the secret's own name for itself, and each camera by its id
 }
 
 // FFmpeg says which ffmpeg is run.

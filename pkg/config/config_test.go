@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/camwarden/camwarden/pkg/camera"
 	"github.com/camwarden/camwarden/pkg/config"
@@ -43,7 +44,7 @@ func same(a, b *config.Config) string {
 	secrets := cmp.Comparer(func(a, b camera.Secret) bool {
 		return a.String() == b.String() && a.Implied() == b.Implied() && a.Plain() == b.Plain()
 	})
-	return cmp.Diff(x, y, secrets,
+	return cmp.Diff(x, y, secrets, cmpopts.IgnoreUnexported(config.Config{}),
 		cmp.Comparer(func(a, b netip.AddrPort) bool { return a == b }), cmp.Comparer(func(a, b netip.Prefix) bool { return a == b }))
 }
 

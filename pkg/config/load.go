@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"syscall"
 	"time"
 
@@ -50,9 +51,10 @@ func Load(path string, env func(string) string) (*Config, error) {
 	return l.c, nil
 }
 
-// CheckSecrets returns the secrets that others can read as one usage fault, or nil. Only what dials needs to ask.
+// CheckSecrets returns the secrets that stand in the configuration itself while others can read it, as one usage fault, or
+// nil. Only what dials needs to ask. A password file that others can read is the failure of the cameras that need it.
 func (c *Config) CheckSecrets() error {
-	return c.SecretProblems.fault("")
+	return slices.DeleteFunc(slices.Clone(c.SecretProblems), func(p Problem) bool { return p.apart }).fault("")
 }
 
 // ReadBounded reads a file of another program as a configuration is read: at most 4 MiB of it, and without waiting for ever
@@ -105,7 +107,7 @@ func newLoader(path string, env func(string) string) (*loader, error) {
 			WithHint("the current folder was removed: go to one that is there, or give an absolute path")
 	}
 	c := Default()
-	c.Path, c.Inventory.Source = path, path
+	c.Path, c.Inventory.Source, c.places = path, path, map[string]place{}
 	return &loader{c: c, dir: filepath.Dir(absolute), env: env}, nil
 }
 

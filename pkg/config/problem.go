@@ -17,6 +17,8 @@ type Problem struct {
 	Hint string `json:"hint"` // what to type about this one; mostly ""
 
 	column int
+	secret string // that is missing, by its name
+	apart  bool   // of one camera's secret: it keeps nobody else from being dialled
 }
 
 // String is the problem as compilers write it: file:line: text.

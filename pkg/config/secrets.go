@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/camwarden/camwarden/pkg/camera"
 	"github.com/camwarden/camwarden/pkg/fault"
@@ -84,6 +85,59 @@ func (l *loader) secretProblem(n *node, text, hint string) {
 	l.c.SecretProblems = append(l.c.SecretProblems, Problem{File: l.c.Path, Line: n.Line, Text: text, Hint: hint})
 }
 
+// place is where something stands in the file.
+type place struct{ line, column int }
+
+// noteSecret notes where a secret is named. Every camera that takes it from the defaults is told of that one place.
+func (l *loader) noteSecret(n *node, secret camera.Secret) {
+	if _, noted := l.c.places[secret.String()]; !noted {
+		l.c.places[secret.String()] = place{n.Line, n.Column}
+	}
+}
+
+// MissingSecrets returns the secrets that cameras or go2rtc need and that this process, with its environment and its user,
+// cannot read now, each once, with the cameras that fail for it. Those that others can read are SecretProblems. It reads files.
+func (c *Config) MissingSecrets() Problems {
+	var missing Problems
+	needs := map[string][]string{} // by the secret
+	add := func(secret camera.Secret, who, at string) {
+		name := secret.String()
+		needs[name] = append(needs[name], who)
+		if len(needs[name]) > 1 || secret.Check() != nil {
+			return
+		}
+		_, err := secret.Reveal()
+		if err == nil {
+			return
+		}
+		where, noted := c.places[name]
+		if !noted {
+			where = c.places[at] // nobody names it: it is what holds where nothing is said
+		}
+		known := fault.From(err, fault.Usage, "")
+		missing = append(missing, Problem{File: c.Path, Line: where.line, Text: known.Message, Hint: known.Hint, column: where.column, secret: name})
+	}
+	for _, cam := range c.Inventory.Cameras {
+		add(cam.Password, "camera "+cam.ID, "camera "+cam.ID)
+	}
+	if c.Go2rtc != nil {
+		add(c.Go2rtc.Password, "go2rtc", "go2rtc")
+	}
+	for i := range missing {
+		missing[i].Text = listed(needs[missing[i].secret]) + ": " + missing[i].Text
+	}
+	return missing.sorted()
+}
+
+// listed names the first few.
+func listed(names []string) string {
+	const most = 3
+	if more := len(names) - most; more > 1 {
+		return fmt.Sprintf("%s and %d more", strings.Join(names[:most], ", "), more)
+	}
+	return strings.Join(names, ", ")
+}
+
 func (l *loader) notice(text string) {
 	for _, known := range l.c.Notices {
 		if known == text {
@@ -107,9 +161,11 @@ func (l *loader) passwordFile(n *node, name string, into *camera.Secret) {
 		}
 	}
 	*into = secret
+	l.noteSecret(n, secret)
 	check := camera.Secret{File: path}
 	if err := check.Check(); err != nil {
 		l.secretProblem(n, err.Error(), fault.From(err, fault.Usage, "").Hint)
+		l.c.SecretProblems[len(l.c.SecretProblems)-1].apart = true
 	}
 	if said := check.Notice(); said != "" {
 		l.notice(said)
@@ -128,5 +184,6 @@ func (l *loader) passwordEnv(n *node, name string, into *camera.Secret) {
 	default:
 		*into = camera.ImpliedSecret()
 		into.Env = name
+		l.noteSecret(n, *into)
 	}
 }

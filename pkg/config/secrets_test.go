@@ -118,12 +118,17 @@ func TestSecretsThatOthersCanReadStopOnlyWhatDials(t *testing.T) {
 		if fault.ClassOf(err) != fault.Usage || strings.Contains(err.Error(), "hunter2") {
 			t.Errorf("%o: CheckSecrets: %v", mode, err)
 		}
-		if hint := fault.From(err, "", "").Hint; hint != "chmod 600 "+path+"; chmod 600 "+dir+"/open.pw" {
+		if hint := fault.From(err, "", "").Hint; hint != "chmod 600 "+path {
 			t.Errorf("%o: hint %q", mode, hint)
 		}
 		if err := os.Remove(path); err != nil {
 			t.Fatal(err)
 		}
+	}
+	// A file of its own is the failure of the camera that needs it, and stops nobody else.
+	apart := "cameras: [{id: a, host: a, username: u, password_file: open.pw}]"
+	if c, err := config.Load(put(t, dir+"/apart.yaml", apart, 0o644), noEnv); err != nil || c.CheckSecrets() != nil || len(c.SecretProblems) != 1 {
+		t.Errorf("a password file that others can read: %v, %v", err, c.CheckSecrets())
 	}
 	c, err := config.Load(put(t, dir+"/closed.yaml", strings.Replace(secretive, "open.pw", "closed.pw", 1), 0o600), noEnv)
 	if err != nil || c.CheckSecrets() != nil || len(c.Notices) != 0 {
@@ -216,5 +221,47 @@ cameras:
 		if got := c.Inventory.Cameras[i].Password; got.String() != want.String() {
 			t.Errorf("%s: %q, want %q", c.Inventory.Cameras[i].ID, got, want)
 		}
+	}
+}
+
+func TestMissingSecrets_named(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	put(t, dir+"/empty.pw", "\n", 0o600)
+	put(t, dir+"/right.pw", "hunter2\n", 0o600)
+	put(t, dir+"/open.pw", "hunter2\n", 0o644)
+	path := put(t, dir+"/config.yaml", `defaults: {username: u, password_file: gone.pw}
+go2rtc: {url: "http://127.0.0.1:1", username: u, password_file: none.pw}
+cameras:
+  - {id: a, host: a}
+  - {id: b, host: b}
+  - {id: c, host: c}
+  - {id: d, host: d}
+  - {id: e, host: e}
+  - {id: f, host: f, password_file: empty.pw}
+  - {id: g, host: g, password_file: right.pw}
+  - {id: h, host: h, password_file: open.pw}
+  - {id: i, host: i, password_env: CAMWARDEN_TEST_NO_SUCH_VARIABLE}
+  - {id: j, host: j, password: ""}
+`, 0o600)
+	c, err := config.Load(path, noEnv)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, p := range c.MissingSecrets() {
+		got = append(got, strings.TrimPrefix(p.String(), path))
+	}
+	want := []string{
+		":1: camera a, camera b, camera c and 2 more: cannot read the password file " + dir + "/gone.pw: no such file or directory",
+		":2: go2rtc: cannot read the password file " + dir + "/none.pw: no such file or directory",
+		":9: camera f: the password file " + dir + "/empty.pw is empty",
+		":12: camera i: the environment variable CAMWARDEN_TEST_NO_SUCH_VARIABLE, which should hold the password, is not set",
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+	if len(c.SecretProblems) != 1 || c.SecretProblems[0].Line != 11 {
+		t.Errorf("the one that others can read: %v", c.SecretProblems)
 	}
 }

@@ -110,6 +110,8 @@ func answered(f *Finding, p observe.Probe) bool {
 	case fault.Closed:
 		f.Evidence += "; a camera without a free slot may do so, and what is no RTSP server"
 		f.Remedy = "camwarden doctor" + argument(p.Address) + " --probe    # once other viewers have ended; is this its RTSP port?"
+	case fault.Local: // this host's own trouble: a secret that cannot be read, most often
+		f.Evidence, f.Remedy = "it could not be asked, and may be well", "camwarden config check    # "+p.Error.Hint
 	default:
 		return false
 	}

@@ -83,12 +83,6 @@ func (r *runner) prepare() error {
 	if err = capture.StandBy(r.deps.Sources); err != nil {
 		return err
 	}
-	for _, cam := range r.cams {
-		if _, err := cam.Password.Reveal(); err != nil {
-			known := fault.From(err, fault.Usage, "")
-			return fault.New(known.Class, "", "camera %s: %w", cam.ID, known).WithHint("%s", known.Hint)
-		}
-	}
 	return nil
 }
 

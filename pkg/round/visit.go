@@ -61,6 +61,10 @@ func (r *runner) turn(ctx context.Context, stop *brake, i int) Visit {
 	if err := r.notNow(ctx, cam); err != nil {
 		return skipped(cam, err)
 	}
+	password, err := reveal(cam)
+	if err != nil {
+		return failed(cam, err)
+	}
 	pass, done := stop.enter()
 	if !pass {
 		return skipped(cam, fault.New(fault.Brake, "", "not tried: the last %d cameras could not be reached, so every %dth is tried until one answers", brakeAfter, brakeAfter).
@@ -72,11 +76,21 @@ func (r *runner) turn(ctx context.Context, stop *brake, i int) Visit {
 	if err := r.notNow(ctx, cam); err != nil {
 		return skipped(cam, err) // it passed while another camera was probing the network, or this host was busy with others
 	}
-	v := r.visit(ctx, i, room)
+	v := r.visit(ctx, i, room, password)
 	if !v.Skipped {
 		stop.saw(v.Error)
 	}
 	return v
+}
+
+// reveal reads the password of a camera. One that cannot be read is that camera's failure: the others do not need it.
+func reveal(cam camera.Camera) (string, *fault.Error) {
+	password, err := cam.Password.Reveal()
+	if err == nil {
+		return password, nil
+	}
+	known := fault.From(err, fault.Local, "")
+	return "", fault.New(fault.Local, "", "%w", known).WithHint("%s", known.Hint)
 }
 
 // notNow says why a visit must not begin any more, or nil. One that the round's deadline would soon cut short does not
@@ -103,7 +117,7 @@ func (r *runner) timeout(cam camera.Camera) time.Duration {
 }
 
 // visit takes one still within the camera's time-out. It never panics: a panic is this camera's failure, not the round's.
-func (r *runner) visit(ctx context.Context, i int, room capture.Room) (v Visit) {
+func (r *runner) visit(ctx context.Context, i int, room capture.Room, password string) (v Visit) {
 	cam := r.cams[i]
 	began := time.Now()
 	r.tell(Event{Phase: Visiting, Camera: cam.ID, Total: len(r.cams)})
@@ -127,7 +141,7 @@ func (r *runner) visit(ctx context.Context, i int, room capture.Room) (v Visit) 
 		return failed(cam, err)
 	}
 	r.cams[i] = cam // for the scope of the last look
-	result := r.chain.Visit(ctx, capture.Visit{Camera: cam, Strict: r.plan.Strict, Timeout: r.timeout(cam), Room: room, Cut: cut})
+	result := r.chain.Visit(ctx, capture.Visit{Camera: cam, Password: password, Strict: r.plan.Strict, Timeout: r.timeout(cam), Room: room, Cut: cut})
 	return r.keep(cam, result)
 }
 
