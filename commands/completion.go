@@ -6,6 +6,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/camwarden/camwarden/pkg/brand"
 	"github.com/camwarden/camwarden/pkg/fault"
 )
 
@@ -92,4 +93,13 @@ func (c *cli) completeBoth(cmd *cobra.Command, args []string, word string) ([]st
 	cameras, _ := c.completeCameras(cmd, args, word)
 	subnets, directive := c.completeSubnets(cmd, args, word)
 	return append(subnets, cameras...), directive
+}
+
+// completeBrands offers the makers that are known.
+func completeBrands(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+	var ids []string
+	for _, b := range brand.All() {
+		ids = append(ids, cobra.CompletionWithDesc(b.ID, b.Name))
+	}
+	return ids, cobra.ShellCompDirectiveNoFileComp
 }

@@ -6,13 +6,15 @@ import (
 	"path/filepath"
 
 	"github.com/spf13/cobra"
+
+	"github.com/camwarden/camwarden/pkg/brand"
 )
 
 // newGenerate writes what packagers install. It is hidden because only this repository uses it (make generate).
 func newGenerate() *cobra.Command {
 	return &cobra.Command{
 		Use:    "generate DIR",
-		Short:  "Write man pages and completions below DIR",
+		Short:  "Write man pages, completions and the page about cameras below DIR",
 		Hidden: true,
 		Args:   cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -45,6 +47,7 @@ func generated(root *cobra.Command) (map[string]string, error) {
 		}
 		files[filepath.Join("completions", name)] = script
 	}
+	files[filepath.Join("docs", "cameras.md")] = brand.Markdown()
 	for _, page := range manPages(root) {
 		files[filepath.Join("man", page.name+".1")] = page.text
 	}

@@ -14,6 +14,7 @@ type snapshotFlags struct {
 	visitFlags
 	file         string
 	passwordFile string
+	brand        string
 }
 
 // toStdout reports whether the picture goes to stdout instead of a file.
@@ -46,6 +47,8 @@ CAM_PASSWORD=... camwarden snapshot rtsp://viewer@192.168.125.19/stream1`,
 	f.register(cmd, "keep pictures below `DIR` as <id>.jpg (default: here)")
 	cmd.Flags().StringVarP(&f.file, "file", "f", "", "keep the picture of one camera as `FILE`; - writes it to stdout")
 	cmd.Flags().StringVar(&f.passwordFile, "password-file", "", "read the password of the cameras named from `FILE`, whatever is configured")
+	cmd.Flags().StringVar(&f.brand, "brand", "", "take cameras that the configuration does not hold for this maker's: `BRAND` gives path, port and limit")
+	_ = cmd.RegisterFlagCompletionFunc("brand", completeBrands)
 	return cmd
 }
 
@@ -90,6 +93,11 @@ func runSnapshot(c *cli, cmd *cobra.Command, f snapshotFlags, args []string) err
 		return err
 	}
 	c.warnOfPasswords(args)
+	if f.brand != "" {
+		if err := set.config.AssumeBrand(f.brand); err != nil {
+			return err
+		}
+	}
 	cameras, err := set.pick(args, f.passwordFile)
 	if err != nil {
 		return err

@@ -51,6 +51,8 @@ type Camera struct {
 	Username string
 	Password Secret
 	Model    string
+	Brand    string // the id of a brand, "" where none is known
+	Channel  int    // of a recorder, counted from 1
 
 	Transport      Transport
 	MaxConnections int  // that the address allows, all clients together
@@ -63,7 +65,7 @@ type Camera struct {
 // Defaults returns what a camera is when nothing is configured.
 func Defaults() Camera {
 	return Camera{
-		Port: DefaultPort, Scheme: "rtsp", Path: DefaultPath, Stream: Main, Password: ImpliedSecret(), Transport: TCP,
+		Port: DefaultPort, Scheme: "rtsp", Path: DefaultPath, Stream: Main, Channel: 1, Password: ImpliedSecret(), Transport: TCP,
 		MaxConnections: DefaultMaxConnections, LimitAssumed: true,
 		Timeout: DefaultTimeout, SessionTimeout: DefaultSessionTimeout,
 	}

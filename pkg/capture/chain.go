@@ -138,6 +138,7 @@ func (c Chain) Visit(ctx context.Context, v Visit) Result {
 		}
 		began := time.Now()
 		still, report := source.Capture(ctx, v)
+		report.Err = byBrand(v.Camera, report.Err)
 		result.Dialled = result.Dialled || report.Dialled
 		result.Attempts = append(result.Attempts, Attempt{
 			Source: source.Name(), OK: report.Err == nil, DurationMS: time.Since(began).Milliseconds(), Error: report.Err,

@@ -28,9 +28,8 @@ func (l *loader) defaults(n *node, into *defaultValues) {
 	}
 	c := &into.camera
 	readers := l.common(c, &into.limits)
-	readers["port"] = func(n *node) { l.port(n, &c.Port) }
-	readers["path"] = func(n *node) { l.streamPath(n, c) }
 	m.each(readers)
+	into.path, into.port = m.value("path") != nil, m.value("port") != nil
 	l.secret(&m, &c.Password)
 	l.checkReserve(*c, into.limits)
 	c.LimitAssumed = into.limits.max == nil
@@ -39,6 +38,11 @@ func (l *loader) defaults(n *node, into *defaultValues) {
 // common are the readers of what both defaults and cameras have.
 func (l *loader) common(c *camera.Camera, at *limits) map[string]func(*node) {
 	return map[string]func(*node){
+		"brand":           func(n *node) { l.brand(n, &c.Brand) },
+		"channel":         func(n *node) { l.number(n, 1, 256, &c.Channel) },
+		"port":            func(n *node) { l.port(n, &c.Port) },
+		"path":            func(n *node) { l.pathInto(n, &c.Path) },
+		"sub_path":        func(n *node) { l.subPath(n, &c.SubPath) },
 		"username":        func(n *node) { l.text(n, &c.Username) },
 		"password":        nil, // these three are read together
 		"password_file":   nil,
@@ -126,12 +130,10 @@ func (l *loader) camera(n *node, defaults defaultValues) (entry, bool) {
 	readers := l.common(c, &e.limits)
 	readers["id"] = func(n *node) { l.id(n, &c.ID) }
 	readers["host"] = func(n *node) { l.host(n, c) }
-	readers["port"] = func(n *node) { l.port(n, &c.Port) }
-	readers["path"] = func(n *node) { l.streamPath(n, c) }
-	readers["sub_path"] = func(n *node) { l.pathInto(n, &c.SubPath) }
 	readers["model"] = func(n *node) { l.text(n, &c.Model) }
 	readers["url"] = nil
 	m.each(readers)
+	l.branded(&m, &e, defaults)
 	if c.Address.IsValid() { // the port may have come after the host
 		*c = c.At(c.Address.Addr())
 	}
@@ -225,26 +227,6 @@ func (l *loader) host(n *node, c *camera.Camera) {
 		c.Host, c.Address = text, netip.AddrPort{}
 	}
 }
-
-func (l *loader) stream(n *node, into *camera.Stream) {
-	text := string(*into)
-	l.oneOf(n, []string{string(camera.Main), string(camera.Sub)}, &text)
-	*into = camera.Stream(text)
-}
-
-// chosen sets the path to that of the stream that is asked for.
-func (l *loader) chosen(m *mapping, c *camera.Camera) {
-	switch {
-	case c.Stream != camera.Sub:
-	case c.SubPath != "":
-		c.Path = c.SubPath
-	default:
-		l.problem(cmpNode(m.value("stream"), m.value("id")), "stream: sub needs a sub_path, which nobody names")
-	}
-}
-
-// streamPath reads the path of a camera's stream.
-func (l *loader) streamPath(n *node, c *camera.Camera) { l.pathInto(n, &c.Path) }
 
 // pathInto reads the path of a stream, query included.
 func (l *loader) pathInto(n *node, into *string) {

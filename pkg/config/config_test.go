@@ -93,7 +93,7 @@ func TestACameraIsTheDefaultsAndWhatItSaysItself(t *testing.T) {
 	dir := filepath.Dir(c.Path)
 	want := []camera.Camera{
 		{ID: "gate", Host: "192.168.125.19", Address: netip.MustParseAddrPort("192.168.125.19:554"), Port: 554, Scheme: "rtsp", Path: "/a?b=c%20d",
-			Username: "viewer", Password: camera.Secret{Env: "HOUSE_PW"}, Model: "Tapo C110", Transport: camera.UDP, MaxConnections: 3, Reserve: 1, Timeout: 2 * time.Second},
+			Username: "viewer", Password: camera.Secret{Env: "HOUSE_PW"}, Model: "Tapo C110", Brand: "tapo", Transport: camera.UDP, MaxConnections: 3, Reserve: 1, Timeout: 2 * time.Second},
 		{ID: "門", Host: "fe80::1%eth0", Address: netip.MustParseAddrPort("[fe80::1%eth0]:9554"), Port: 9554, Scheme: "rtsp", Path: "/live",
 			Transport: camera.Auto, MaxConnections: 3, Reserve: 1, Timeout: 2 * time.Second},
 		{ID: "007", Host: "nvr.lan", Port: 8554, Scheme: "rtsp", Path: "/live", Username: "null-and-void", Password: camera.Secret{File: dir + "/pw"},
@@ -104,7 +104,7 @@ func TestACameraIsTheDefaultsAndWhatItSaysItself(t *testing.T) {
 			Username: "viewer", Password: camera.PlainSecret(""), Transport: camera.UDP, MaxConnections: 3, Reserve: 1, Timeout: 2 * time.Second},
 	}
 	for i := range want {
-		want[i].Stream = camera.Main
+		want[i].Stream, want[i].Channel = camera.Main, 1
 	}
 	where := cmp.Comparer(func(a, b camera.Secret) bool { return a.String() == b.String() && a.Plain() == b.Plain() })
 	addresses := cmp.Comparer(func(a, b netip.AddrPort) bool { return a == b })

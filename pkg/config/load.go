@@ -131,7 +131,7 @@ func (l *loader) file(root *node) {
 		"subnets":      nil, // these two need what the others say
 		"cameras":      nil,
 	})
-	l.c.Inventory.Defaults = defaults.camera
+	l.c.Inventory.Defaults = l.settled(defaults)
 	entries := l.cameras(m.value("cameras"), defaults)
 	l.within("subnets", func() { l.subnets(m.value("subnets"), entries) })
 }
@@ -214,6 +214,7 @@ type limits struct{ max, reserve *node }
 
 // defaultValues are the values for every camera, and where the file says them.
 type defaultValues struct {
-	camera camera.Camera
-	limits limits
+	camera     camera.Camera
+	limits     limits
+	path, port bool // the file says them
 }

@@ -51,7 +51,10 @@ type DocumentCommon struct {
 	Username       string           `json:"username"`
 	PasswordFrom   string           `json:"password_from"` // "file X", "credential X", "$X", "this file", or "" for none
 	Transport      camera.Transport `json:"transport"`
+	Brand          string           `json:"brand"` // "" where none is known
 	Stream         camera.Stream    `json:"stream"`
+	Channel        int              `json:"channel"`
+	SubPath        string           `json:"sub_path"` // of the smaller stream, "" where nobody names it; Path is the one that is taken
 	MaxConnections int              `json:"max_connections"`
 	LimitAssumed   bool             `json:"limit_assumed"`
 	Reserve        int              `json:"reserve"`
@@ -65,8 +68,6 @@ type DocumentCam struct {
 	Host   string `json:"host"`
 	Scheme string `json:"scheme"`
 	Model  string `json:"model"`
-	// SubPath is the path of the smaller stream, "" where nobody names it. Path is the one that is taken.
-	SubPath string `json:"sub_path"`
 	DocumentCommon
 }
 
@@ -114,7 +115,7 @@ func (c *Config) Redacted() Document {
 	}
 	for _, cam := range c.Inventory.Cameras {
 		d.Cameras = append(d.Cameras, DocumentCam{
-			ID: cam.ID, Host: cam.Host, Scheme: cam.Scheme, Model: cam.Model, SubPath: redact.String(cam.SubPath), DocumentCommon: commonOf(cam),
+			ID: cam.ID, Host: cam.Host, Scheme: cam.Scheme, Model: cam.Model, DocumentCommon: commonOf(cam),
 		})
 	}
 	return d
@@ -122,7 +123,8 @@ func (c *Config) Redacted() Document {
 
 func commonOf(c camera.Camera) DocumentCommon {
 	return DocumentCommon{
-		Port: c.Port, Path: redact.String(c.Path), Username: c.Username, PasswordFrom: from(c.Password), Transport: c.Transport, Stream: c.Stream,
+		Port: c.Port, Path: redact.String(c.Path), Username: c.Username, PasswordFrom: from(c.Password), Transport: c.Transport, Brand: c.Brand, Stream: c.Stream, Channel: c.Channel,
+		SubPath:        redact.String(c.SubPath),
 		MaxConnections: c.MaxConnections, LimitAssumed: c.LimitAssumed, Reserve: c.Reserve,
 		Timeout: c.Timeout.String(), SessionTimeout: c.SessionTimeout.String(),
 	}

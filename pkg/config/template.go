@@ -31,8 +31,13 @@ const template = `# camwarden: which cameras there are, and how to treat them.
 #  path: /stream1
 # tcp, udp or auto.
 #  transport: tcp
-# main or sub: of which stream a still is taken. The smaller one needs a sub_path at its camera.
+# The maker (hikvision, dahua, reolink, tapo, ...): gives path, port and limit where a camera names none; see docs/cameras.md.
+#  brand: ""
+# main or sub: of which stream a still is taken. The smaller one needs a brand, or its path.
 #  stream: main
+#  sub_path: ""
+# The channel of a recorder, from 1.
+#  channel: 1
 # How many connections the address allows, all clients together, and how many of these are never ours.
 #  max_connections: 2
 #  reserve: 0
