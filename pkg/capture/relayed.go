@@ -111,24 +111,27 @@ func (r *relayedVisit) look(ctx context.Context) (codec string, report Report) {
 		return "", report
 	}
 	for _, track := range info.Tracks {
-		if track.Usable {
-			return codecOf(track.Encoding), report
+		if codec := codecOf(track.Encoding); track.Usable && codec != "" {
+			return codec, report
 		}
 	}
-	report.Err = fault.New(fault.NoVideo, fault.Describe, "%s offers no H.264, H.265 or JPEG video", r.v.Camera.Address).
-		WithHint("the source ffmpeg may be able to read it")
+	report.Err = fault.New(fault.NoVideo, fault.Describe, "%s offers no H.264, H.265 or JPEG video, and of others go2rtc makes no still", r.v.Camera.Address).
+		WithHint("the source rtsp reads VP8, VP9, AV1, MPEG-4 and MPEG-2, the source ffmpeg perhaps others")
 	return "", report
 }
 
-// codecOf is ffmpeg's name of an encoding as SDP spells it (RFC 3551 for the static payload type 26).
+// codecOf is ffmpeg's name of an encoding as SDP spells it (RFC 3551 for the static payload type 26); "" where go2rtc makes no still
+// of it.
 func codecOf(encoding string) string {
 	switch strings.ToUpper(encoding) {
+	case "H264":
+		return "h264"
 	case "H265", "HEVC":
 		return "hevc"
 	case "JPEG", "26":
 		return "mjpeg"
 	}
-	return "h264"
+	return ""
 }
 
 // release gives the slot of go2rtc's connection back once it is seen gone from the kernel's table, or at once where it
