@@ -28,7 +28,7 @@ type account struct {
 var (
 	sdpLine      = lazyre.New(`\] SDP:$`)
 	redirectLine = lazyre.New(`Status 3\d\d: Redirecting to (\S+)`)
-	decoderLine  = lazyre.New(`(?m)^\[(?:h264|hevc|mjpeg|mpeg4|av1|libdav1d) @ `)
+	decoderLine  = lazyre.New(`(?m)^\[(?:h264|hevc|mjpeg|mpeg4|mpeg[12]video|vp[89]|av1|libdav1d|libaom-av1) @ `)
 	codecLine    = lazyre.New(`Stream #0:\d+.*?: Video: (\w+)`)
 )
 

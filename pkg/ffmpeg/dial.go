@@ -143,7 +143,7 @@ func verdict(ctx context.Context, e evidence, ending supervise.Ending) *fault.Er
 	case ending.Signal != "":
 		return fault.New(fault.Local, e.furthest(), "ffmpeg was ended by signal %s, which camwarden did not send", ending.Signal).
 			WithHint("out of memory? journalctl -k | grep -i oom; a crash? %s", hintFFmpeg)
-	case ending.Code != 0:
+	case ending.Code != 0 && !e.waitedForVP9(ending):
 		return classify(e)
 	}
 	if err := e.ledAway(); err != nil {
@@ -158,6 +158,13 @@ func verdict(ctx context.Context, e evidence, ending supervise.Ending) *fault.Er
 		return fault.New(fault.Decode, fault.Decoding, "the key frame was damaged").WithHint(hintFlaky)
 	}
 	return nil
+}
+
+// waitedForVP9 says whether ffmpeg has a picture, and ends in 69 only because it met more errors than pictures before it. Joined in
+// mid-stream its decoder of VP9, which does not heed -skip_frame, calls every picture before the first key frame an error.
+func (e evidence) waitedForVP9(ending supervise.Ending) bool {
+	const tooManyErrors = 69
+	return ending.Code == tooManyErrors && e.codec == "vp9" && len(ending.Stdout) > 0
 }
 
 // expired is the error when our own limit ended ffmpeg.
