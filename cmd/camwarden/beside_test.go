@@ -141,7 +141,7 @@ func TestASlotThatDoesNotComeFreeIsBusy(t *testing.T) {
 
 func TestAnAddressThatOthersHoldIsNotDialled(t *testing.T) {
 	t.Parallel()
-	for _, uid := range users() {
+	for _, uid := range eitherUser(1) {
 		t.Run(fmt.Sprint("uid ", uid), func(t *testing.T) {
 			t.Parallel()
 			s := newSite(t, []camsim.Config{{Temper: camsim.Healthy}, {Temper: camsim.MuteAtConnect, Name: "held"}}, asUser(uid))

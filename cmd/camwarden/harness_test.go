@@ -23,6 +23,7 @@ import (
 
 	"github.com/camwarden/camwarden/pkg/camsim"
 	"github.com/camwarden/camwarden/pkg/proc"
+	"github.com/camwarden/camwarden/pkg/testkit"
 )
 
 // nobody is an ordinary user: no privilege, and no name that the tests need.
@@ -52,8 +53,20 @@ type option func(*site)
 func asUser(uid int) option { return func(s *site) { s.uid = uid } }
 
 // asReleased is for tests that start camwarden so often, or beside so much, that the race detector would take most of their
-// time: it makes a start four times as dear.
+// time: it makes a start four times as dear. The others start what program returns.
 func asReleased(s *site) { s.binary = cmp.Or(os.Getenv(released), s.binary) }
+
+// program is the camwarden that tests start: this test binary, with the race detector, in a long run, else the one that is
+// built beside it as it is released.
+func program(t *testing.T) string {
+	t.Helper()
+	if path := os.Getenv(released); path != "" && !testkit.IsLong() {
+		return path
+	}
+	self, err := os.Executable()
+	check(t, err)
+	return self
+}
 
 // byRTSP is for tests that want a picture and do not care how: the source ffmpeg, which a site has for its hung children,
 // starts three programs where this one starts one.
@@ -62,12 +75,23 @@ func byRTSP(s *site) { s.sources = "rtsp, ffmpeg" }
 func limitedTo(limit int) option      { return func(s *site) { s.limit = limit } }
 func withFFmpeg(script string) option { return func(s *site) { s.ffmpeg = s.script("ffmpeg", script) } }
 
-// users are those on whose behalf a test runs: root and an ordinary user, or just ourselves when we are not root.
+// users are those on whose behalf a test runs in which privilege decides: root and an ordinary user, or just ourselves when
+// we are not root.
 func users() []int {
 	if uid := os.Getuid(); uid != 0 {
 		return []int{uid}
 	}
 	return []int{0, nobody}
+}
+
+// eitherUser are those on whose behalf the i-th case of a test runs in which privilege decides nothing: both in a long run,
+// else the one or the other.
+func eitherUser(i int) []int {
+	all := users()
+	if testkit.IsLong() {
+		return all
+	}
+	return all[i%len(all):][:1]
 }
 
 // newSite starts the cameras, named after their tempers unless they have names, and writes cameras.yaml.
@@ -81,9 +105,7 @@ func newSite(t *testing.T, cameras []camsim.Config, options ...option) *site {
 	// default in a child (execve(2)).
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGHUP)
 	temp := t.TempDir()
-	self, err := os.Executable()
-	check(t, err)
-	s := &site{t: t, uid: os.Getuid(), binary: self, dir: filepath.Join(temp, "site"), limit: 2, ffmpeg: "ffmpeg"}
+	s := &site{t: t, uid: os.Getuid(), binary: program(t), dir: filepath.Join(temp, "site"), limit: 2, ffmpeg: "ffmpeg"}
 	s.mark = cmp.Or(os.Getenv("CAMWARDEN_TEST_RUN"), "by-hand-"+strconv.Itoa(os.Getpid())) + "/" + strings.ReplaceAll(t.Name(), "/", "+") + "-" + filepath.Base(filepath.Dir(temp))
 	check(t, os.Chmod(filepath.Dir(temp), 0o755)) // t.TempDir made it for us alone
 	check(t, os.MkdirAll(filepath.Join(s.dir, "bin"), 0o755))
@@ -110,8 +132,7 @@ func newSite(t *testing.T, cameras []camsim.Config, options ...option) *site {
 // hurry keeps a program with the race detector from waiting a second before it ends, for races that might still come.
 const hurry = "GORACE=atexit_sleep_ms=0"
 
-// install puts the camwarden of the site into its bin. That is this test binary, unless another one was asked for: called
-// by that name it is main and nothing else.
+// install puts the camwarden of the site into its bin. If that is this test binary, it is main and nothing else under that name.
 func (s *site) install() {
 	s.t.Helper()
 	if os.Link(s.binary, s.path("bin", "camwarden")) == nil {
@@ -132,11 +153,15 @@ func (s *site) configure() {
 	var list strings.Builder
 	for _, c := range s.subnet.Cameras {
 		all = append(all, c.Name())
-		// A camera that will not give a picture need not be waited for; one that will may take its time on a busy host.
-		timeout := "4s"
+		// A camera that keeps everybody waiting need not be waited for; what answers may take its time on a busy host.
+		timeout := "1m"
 		switch c.Temper() {
 		case camsim.Healthy, camsim.Digest, camsim.Basic, camsim.LimitedSlots:
-			well, timeout = append(well, c.Name()), "1m"
+			well = append(well, c.Name())
+		case camsim.DropsSYN, camsim.MuteAtConnect, camsim.MuteAtOptions, camsim.MuteAtDescribe, camsim.MuteAtSetup, camsim.MuteAtPlay,
+			camsim.SilentAfterPlay, camsim.RTCPOnly, camsim.LongGOP, camsim.LateKeyFrame, camsim.GarbageMedia,
+			camsim.ClosesAtPlay: // which go2rtc dials again and again
+			timeout = "1500ms"
 		}
 		at, config := c.Address(), c.Config()
 		fmt.Fprintf(&list, "  - {id: %s, host: %s, port: %d, path: %s, timeout: %s", c.Name(), at.Addr(), at.Port(), config.Path, timeout)

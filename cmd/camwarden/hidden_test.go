@@ -294,7 +294,11 @@ func (h *hidden) whileChildrenHang(source string) {
 // afterwards looks into all that runs of every format say and leave.
 func (h *hidden) afterwards(source string) {
 	h.t.Helper()
-	for i, format := range []string{"table", "json", "yaml", "jsonl"} {
+	formats := []string{"table", "json", "yaml", "jsonl"}
+	if !testkit.IsLong() && !testkit.IsSoak() {
+		formats = formats[:2] // the other two are written by the same code as the second
+	}
+	for i, format := range formats {
 		more := []string{"--source", source, "-o", format, "--log-level", "debug", "--log-format", []string{"text", "json"}[i%2], "-d", h.path("out")}
 		r := h.ran(0, h.round("well", more...)...)
 		if !strings.Contains(r.stdout.String(), "digest-env") {
@@ -328,7 +332,7 @@ func (h *hidden) afterwards(source string) {
 	h.files()
 	h.nothingLeft()
 	for _, c := range h.subnet.Cameras {
-		if counts := c.Counts(); c.Temper() == camsim.Digest && counts.Logins < 4 {
+		if counts := c.Counts(); c.Temper() == camsim.Digest && counts.Logins < len(formats) {
 			h.t.Errorf("%s accepted %d log-ins: the password was not the one to look for", c.Name(), counts.Logins)
 		}
 	}

@@ -106,14 +106,13 @@ func startCamserver(t *testing.T, w *workshop, built string, uid int) *camserver
 func TestTheIncidentReplayed(t *testing.T) {
 	t.Parallel()
 	built := newWorkshop(t).build("testdata/camserver")
-	self, err := os.Executable()
-	check(t, err)
-	for _, uid := range users() {
+	self := program(t)
+	for _, uid := range eitherUser(1) {
 		t.Run(fmt.Sprintf("uid %d", uid), func(t *testing.T) {
 			t.Parallel()
 			w := newWorkshop(t)
 			server := startCamserver(t, w, built, uid)
-			camwarden := w.path("camwarden") // this test binary is main under that name
+			camwarden := w.path("camwarden") // a test binary is main under that name
 			check(t, os.Link(self, camwarden))
 			run := func(code int, schema string, into any, args ...string) string {
 				t.Helper()

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
@@ -37,13 +38,13 @@ const hang = 5
 func TestKilledRoundsLeaveNothingAlive(t *testing.T) {
 	t.Parallel()
 	for _, uid := range users() {
-		moments := 6
+		moments := 4 // of every kind that killRounds knows
 		if uid == nobody {
-			moments = 3
+			moments = 2
 		}
 		t.Run(fmt.Sprint("uid ", uid), func(t *testing.T) {
 			t.Parallel()
-			killRounds(t, uid, moments)
+			killRounds(t, chance{}, uid, moments)
 		})
 	}
 }
@@ -54,14 +55,13 @@ func TestSoakKilledRoundsLeaveNothingAlive(t *testing.T) {
 	for _, uid := range users() {
 		t.Run(fmt.Sprint("uid ", uid), func(t *testing.T) {
 			t.Parallel()
-			killRounds(t, uid, 60)
+			killRounds(t, drawn(t), uid, 60)
 		})
 	}
 }
 
-// killRounds kills that many rounds at random moments by SIGKILL, and looks each time who survived and what the next one says.
-func killRounds(t *testing.T, uid, moments int) {
-	random := drawn(t)
+// killRounds kills that many rounds by SIGKILL, in each phase, and looks each time who survived and what the next one says.
+func killRounds(t *testing.T, random chance, uid, moments int) {
 	s := newSite(t, hanging(), asUser(uid), asReleased)
 	var tally struct{ withChildren, withLeases, recovered int }
 	var slowest time.Duration
@@ -79,7 +79,10 @@ func killRounds(t *testing.T, uid, moments int) {
 		}
 		if i%4 == 2 { // the one that comes to recover may be killed as well
 			heir := s.start(s.round("office", "--timeout", "60s")...)
-			<-time.After(time.Duration(random.Int64N(int64(time.Second))))
+			if random.Rand == nil {
+				s.busy(1) // it has recovered, and dials
+			}
+			random.pause(time.Second)
 			check(t, heir.cmd.Process.Kill())
 			heir.killed()
 			slowest = max(slowest, s.deserted(heir))
@@ -138,8 +141,11 @@ func (s *site) deserted(r *run) time.Duration {
 	return eventually(s.t, func() error { return none("alive after SIGKILL", s.alive(), markedBy(s.t, r.id), s.connections()) })
 }
 
-// drawn is a source of random moments that can be had again.
-func drawn(t *testing.T) *rand.Rand {
+// chance says at which moments of a phase something happens. The zero chance leaves nothing to chance: at the first.
+type chance struct{ *rand.Rand }
+
+// drawn is a chance that can be had again.
+func drawn(t *testing.T) chance {
 	t.Helper()
 	seed := uint64(time.Now().UnixNano())
 	if text := os.Getenv("CAMWARDEN_SEED"); text != "" {
@@ -148,22 +154,43 @@ func drawn(t *testing.T) *rand.Rand {
 		check(t, err)
 	}
 	t.Logf("random moments: CAMWARDEN_SEED=%d", seed)
-	return rand.New(rand.NewPCG(seed, 0))
+	return chance{rand.New(rand.NewPCG(seed, 0))}
 }
 
-// awaitMoment lets time pass until a random moment of a round: while it starts, while its children come, when all hang.
-func (s *site) awaitMoment(random *rand.Rand, i int) {
+// pause waits for less than most.
+func (c chance) pause(most time.Duration) {
+	if c.Rand != nil {
+		<-time.After(time.Duration(c.Int64N(int64(most))))
+	}
+}
+
+// below is a number below n: i's own where nothing is left to chance.
+func (c chance) below(n, i int) int {
+	if c.Rand == nil {
+		return i % n
+	}
+	return c.IntN(n)
+}
+
+// awaitMoment lets time pass until the i-th moment of a round: while it starts, while its children come, when all hang.
+func (s *site) awaitMoment(random chance, i int) {
 	s.t.Helper()
-	pause := func(most time.Duration) { <-time.After(time.Duration(random.Int64N(int64(most)))) }
-	switch i % 4 {
-	case 0:
-		pause(time.Second)
-	case 1:
-		s.busy(1 + random.IntN(hang))
-		pause(50 * time.Millisecond)
+	switch {
+	case i%4 == 0 && random.Rand == nil:
+		eventually(s.t, func() error {
+			if len(s.leases()) == 0 {
+				return errors.New("no lease")
+			}
+			return nil
+		})
+	case i%4 == 0:
+		random.pause(time.Second)
+	case i%4 == 1:
+		s.busy(1 + random.below(hang, 0))
+		random.pause(50 * time.Millisecond)
 	default:
 		s.busy(hang)
-		pause(300 * time.Millisecond)
+		random.pause(300 * time.Millisecond)
 	}
 }
 
@@ -197,17 +224,20 @@ func none(what string, lists ...[]string) error {
 // A picture is there whole or not at all, also in the folder's hidden corners, where nobody would ever clear it away.
 func TestARoundKilledWhileItWritesLeavesNoHalfAPicture(t *testing.T) {
 	t.Parallel()
-	random := drawn(t)
+	rounds, random := 2, chance{}
+	if testkit.IsLong() {
+		rounds, random = 6, drawn(t)
+	}
 	s := newSite(t, []camsim.Config{{Temper: camsim.Healthy}, {Temper: camsim.Healthy, Name: "yard"}}, asReleased, byRTSP)
 	whole := 0
-	for range 6 {
+	for range rounds {
 		out, folders := s.path("out"), func() []string { found, _ := filepath.Glob(s.path("out", "*")); return found }
 		check(t, os.RemoveAll(out))
 		r := s.start(s.round("office", "-d", out)...)
 		for end := time.Now().Add(within); len(folders()) == 0 && time.Now().Before(end); { // made just before the picture
 			<-time.After(50 * time.Microsecond)
 		}
-		<-time.After(time.Duration(random.Int64N(int64(3 * time.Millisecond))))
+		random.pause(3 * time.Millisecond)
 		check(t, r.cmd.Process.Kill())
 		r.end()
 		for _, folder := range folders() {

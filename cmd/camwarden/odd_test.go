@@ -116,7 +116,7 @@ func TestAnOddCommandLineIsToldBeforeAnyCameraIsDialled(t *testing.T) {
 // Letters of any script, an address of any family, two names of one address, and the same camera named in every way.
 func TestOddNamesAndAddresses(t *testing.T) {
 	t.Parallel()
-	for _, uid := range users() {
+	for _, uid := range eitherUser(1) {
 		t.Run(fmt.Sprint("uid ", uid), func(t *testing.T) {
 			t.Parallel()
 			s := newSite(t, []camsim.Config{{Temper: camsim.LimitedSlots, Slots: 1, Name: "gate"}}, asUser(uid))

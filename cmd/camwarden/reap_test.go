@@ -278,9 +278,11 @@ func (s *site) contained(camera string) *run {
 	if os.Getuid() != 0 || s.uid != 0 {
 		return nil
 	}
+	self, err := os.Executable()
+	check(s.t, err)
 	r := s.startWith(func(cmd *exec.Cmd) {
 		cmd.SysProcAttr.Cloneflags = syscall.CLONE_NEWPID | syscall.CLONE_NEWNET
-		cmd.Args[0] = "container"
+		cmd.Path, cmd.Args[0] = self, "container"
 	}, "camwarden", s.subnet.Camera(camera).Address().String(), s.subnet.Camera(camera).URL())
 	eventually(s.t, func() error {
 		if !strings.Contains(r.stdout.String(), "accepted") {

@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"math/rand/v2"
 	"slices"
 	"strings"
 	"syscall"
@@ -28,16 +27,20 @@ func TestTheNextRunRemovesExactlyTheStreamsOfAKilledOne(t *testing.T) {
 }
 
 func killRelayed(t *testing.T, phase string, genuine bool) {
-	s := newSite(t, append(healthy(12), camsim.Config{Temper: camsim.SilentAfterPlay}), through(relaying{genuine: genuine}), asReleased)
+	s := newSite(t, append(healthy(12), camsim.Config{Temper: camsim.SilentAfterPlay}), through(relaying{genuine: genuine, sim: func(c *camsim.Go2rtcConfig) {
+		c.Hold = 30 * time.Millisecond // each phase lasts, so that we come before it is over
+	}}), asReleased)
 	s.register(strayName, s.subnet.Cameras[0].URL()+"#backchannel=0#%")
 	before := s.file()
-	attempts, killed := 3, 0
-	if phase == "destruct" || testkit.IsSoak() {
-		attempts = 6 // it is over soon, and may be over before we come
+	const attempts = 6 // a phase may be over before we come
+	want, killed := 1, 0
+	var random chance
+	if testkit.IsSoak() {
+		want, random = attempts, drawn(t)
 	}
-	for attempt := range attempts {
+	for attempt := 0; attempt < attempts && killed < want; attempt++ {
 		r := s.start(s.round("office", "--timeout", "60s", "-j", "4")...)
-		if !s.reaches(phase, r) {
+		if !s.reaches(phase, r, random) {
 			continue // it was quicker than we
 		}
 		check(t, r.cmd.Process.Kill())
@@ -79,7 +82,7 @@ func killRelayed(t *testing.T, phase string, genuine bool) {
 			t.FailNow()
 		}
 	}
-	if killed < attempts/2+1 && phase != "destruct" || killed == 0 {
+	if killed < want/2+1 && phase != "destruct" || killed == 0 {
 		t.Errorf("only %d rounds were killed in the phase", killed)
 	}
 	if !same(before, s.file()) {
@@ -107,7 +110,7 @@ func (s *site) answered() {
 }
 
 // reaches waits until a round is in a phase, and reports whether that came before its end.
-func (s *site) reaches(phase string, r *run) bool {
+func (s *site) reaches(phase string, r *run, random chance) bool {
 	s.t.Helper()
 	ours := func() int { return len(s.streamLeases()) } // go2rtc itself must not be asked: it might not survive a list just now
 	ended := make(chan struct{})
@@ -136,7 +139,7 @@ func (s *site) reaches(phase string, r *run) bool {
 		switch {
 		case phase == "construct" && n > 0,
 			phase == "visit" && full && connected():
-			time.Sleep(time.Duration(rand.Int64N(int64(200 * time.Millisecond))))
+			random.pause(200 * time.Millisecond)
 			return true
 		case phase == "destruct" && full && n < len(s.subnet.Cameras):
 			return true

@@ -15,7 +15,11 @@ import (
 // TestManyRelayedRoundsLeaveGo2rtcAsItWas is the short form of the soak below.
 func TestManyRelayedRoundsLeaveGo2rtcAsItWas(t *testing.T) {
 	t.Parallel()
-	kinds(t, func(t *testing.T, genuine bool) { manyRelayed(t, genuine, 6) })
+	rounds := 2
+	if testkit.IsLong() {
+		rounds = 6
+	}
+	kinds(t, func(t *testing.T, genuine bool) { manyRelayed(t, genuine, rounds) })
 }
 
 func TestSoakManyRelayedRoundsLeaveGo2rtcAsItWas(t *testing.T) {
@@ -85,7 +89,7 @@ func manyRelayed(t *testing.T, genuine bool, rounds int) {
 // TestBetweenRelayedRoundsNobodyIsConnected is the short form of the soak below.
 func TestBetweenRelayedRoundsNobodyIsConnected(t *testing.T) {
 	t.Parallel()
-	kinds(t, func(t *testing.T, genuine bool) { coolRelayed(t, genuine, 5*time.Second, 250*time.Millisecond) })
+	kinds(t, func(t *testing.T, genuine bool) { coolRelayed(t, genuine, 2*time.Second, 100*time.Millisecond) })
 }
 
 func TestSoakBetweenRelayedRoundsNobodyIsConnected(t *testing.T) {

@@ -31,8 +31,8 @@ func healthy(n int) []camsim.Config {
 
 func TestARelayedRoundLeavesNothing(t *testing.T) {
 	t.Parallel()
-	for _, way := range []string{"frame", "restream"} {
-		for _, uid := range users() {
+	for i, way := range []string{"frame", "restream"} {
+		for _, uid := range eitherUser(i) {
 			t.Run(fmt.Sprint(way, " uid ", uid), func(t *testing.T) {
 				t.Parallel()
 				kinds(t, func(t *testing.T, genuine bool) {

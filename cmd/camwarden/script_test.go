@@ -18,6 +18,7 @@ import (
 	"github.com/santhosh-tekuri/jsonschema/v6"
 
 	"github.com/camwarden/camwarden/pkg/camsim"
+	"github.com/camwarden/camwarden/pkg/testkit"
 )
 
 // patience is how long a script waits for what must come about soon: an end seen by a camera, a line in a file.
@@ -35,7 +36,7 @@ type suite struct{ *testing.M }
 const released = "CAMWARDEN_TEST_RELEASED"
 
 func (s suite) Run() int {
-	err := oneMoreAtATime()
+	err := moreAtATime()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
@@ -63,16 +64,16 @@ func (s suite) Run() int {
 	return s.M.Run()
 }
 
-// oneMoreAtATime has one test more at a time than -parallel says: these wait for cameras that hang and for cool-downs, and
-// work less than those of the other packages, which would be done long before them.
-func oneMoreAtATime() error {
+// moreAtATime has more tests at a time than -parallel says: these wait for cameras that hang and for cool-downs, and work less
+// than those of the other packages, which would be done long before them.
+func moreAtATime() error {
 	flag.Parse()
 	parallel := flag.Lookup("test.parallel").Value
 	n, err := strconv.Atoi(parallel.String())
 	if err != nil {
 		return err
 	}
-	return parallel.Set(strconv.Itoa(n + 1))
+	return parallel.Set(strconv.Itoa(n + 2))
 }
 
 // TestScripts runs testdata/script/*.txtar; docs/testing.md explains their language and the commands added here.
@@ -124,6 +125,9 @@ func setUp(env *testscript.Env) error {
 	env.Setenv("CAMWARDEN_TEST_RUN", run+"/"+filepath.Base(env.WorkDir))
 	env.Setenv("HOME", env.WorkDir)
 	env.Vars = append(env.Vars, hurry)
+	if path := os.Getenv(released); path != "" && !testkit.IsLong() { // before the test binary that is called camwarden too
+		env.Setenv("PATH", filepath.Dir(path)+string(os.PathListSeparator)+env.Getenv("PATH"))
+	}
 	env.Setenv("XDG_CONFIG_HOME", filepath.Join(env.WorkDir, ".config"))
 	env.Setenv("CAMWARDEN_STATE_DIR", filepath.Join(env.WorkDir, ".state"))
 	env.Setenv("SCHEMAS", schemas())

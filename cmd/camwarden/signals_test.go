@@ -19,8 +19,8 @@ import (
 
 func TestASignalEndsTheVisitsAndNotTheReport(t *testing.T) {
 	t.Parallel()
-	for _, uid := range users() {
-		for _, signal := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP} {
+	for i, signal := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP} {
+		for _, uid := range eitherUser(i) {
 			t.Run(fmt.Sprintf("%s uid %d", unix.SignalName(signal), uid), func(t *testing.T) {
 				t.Parallel()
 				s := newSite(t, hanging(), asUser(uid))
@@ -67,31 +67,30 @@ func TestADoctorThatIsInterruptedSaysSo(t *testing.T) {
 	})
 }
 
-func TestSignalsAtRandomMomentsLeaveNothing(t *testing.T) {
+func TestSignalsAtEachPhaseLeaveNothing(t *testing.T) {
 	t.Parallel()
-	signalRounds(t, 6)
+	signalRounds(t, chance{}, 4)
 }
 
 func TestSoakSignalsAtRandomMomentsLeaveNothing(t *testing.T) {
 	testkit.Soak(t, "takes minutes")
 	t.Parallel()
-	signalRounds(t, 60)
+	signalRounds(t, drawn(t), 60)
 }
 
-// signalRounds signals rounds at random moments. One that has not begun to listen yet dies of the signal, which is as good
+// signalRounds signals rounds at moments of each phase. One that has not begun to listen yet dies of the signal, which is as good
 // an ending: then it has made nothing. A second signal follows now and then, also when the first has just done its work.
-func signalRounds(t *testing.T, moments int) {
-	random := drawn(t)
+func signalRounds(t *testing.T, random chance, moments int) {
 	s := newSite(t, hanging())
 	bySignal, byCode := 0, 0
 	for i := range moments {
 		r := s.start(s.round("office", "--timeout", "60s")...)
 		s.awaitMoment(random, i)
-		signal := []syscall.Signal{syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP}[random.IntN(3)]
+		signal := []syscall.Signal{syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP}[random.below(3, i)]
 		r.signal(signal)
-		twice := random.IntN(2) == 0
+		twice := random.below(2, i) == 0
 		if twice {
-			<-time.After(time.Duration(random.Int64N(int64(100 * time.Millisecond))))
+			random.pause(100 * time.Millisecond)
 			_ = r.cmd.Process.Signal(signal)
 		}
 		switch code := r.end(); {
@@ -146,7 +145,7 @@ exec sleep 600
 
 func TestASecondSignalEndsTheChildrenAtOnce(t *testing.T) {
 	t.Parallel()
-	for _, uid := range users() {
+	for _, uid := range eitherUser(1) {
 		t.Run(fmt.Sprint("uid ", uid), func(t *testing.T) {
 			t.Parallel()
 			s := newSite(t, []camsim.Config{{Temper: camsim.Healthy}, {Temper: camsim.Healthy, Name: "yard"}}, asUser(uid), withFFmpeg(deaf))
@@ -263,7 +262,7 @@ func (s *site) worked(r *run, code int, cameras ...string) {
 func TestARoundFromCron(t *testing.T) {
 	t.Parallel()
 	ffmpeg, _ := exec.LookPath("ffmpeg")
-	for _, uid := range users() {
+	for _, uid := range eitherUser(1) {
 		t.Run(fmt.Sprint("uid ", uid), func(t *testing.T) {
 			t.Parallel()
 			s := newSite(t, []camsim.Config{{Temper: camsim.Digest, Username: "viewer", Password: "p@ss/w#rd%&'ü"}, {Temper: camsim.Healthy}}, asUser(uid), byRTSP)

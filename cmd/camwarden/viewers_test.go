@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/camwarden/camwarden/pkg/camsim"
+	"github.com/camwarden/camwarden/pkg/testkit"
 )
 
 // longestGap is how long a viewer may receive nothing: the cameras send 25 pictures a second, and the host is busy with
@@ -19,10 +20,14 @@ const longestGap = 10 * time.Second
 // once on ours, through many rounds.
 func TestAViewerIsLeftAloneThroughRounds(t *testing.T) {
 	t.Parallel()
+	rounds := 3
+	if testkit.IsLong() {
+		rounds = 20
+	}
 	for _, whose := range []string{"the user's", "ours"} {
 		t.Run(strings.ReplaceAll(whose, "'", ""), func(t *testing.T) {
 			t.Parallel()
-			kinds(t, func(t *testing.T, genuine bool) { viewersThroughRounds(t, genuine, whose == "ours", 20) })
+			kinds(t, func(t *testing.T, genuine bool) { viewersThroughRounds(t, genuine, whose == "ours", rounds) })
 		})
 	}
 }

@@ -150,7 +150,7 @@ func forbidden() []place {
 
 func TestAWrongPlaceIsToldBeforeAnyCameraIsDialled(t *testing.T) {
 	t.Parallel()
-	for _, uid := range users() {
+	for _, uid := range eitherUser(1) {
 		places := wrongPlaces()
 		if uid != 0 {
 			places = append(places, forbidden()...)
@@ -235,7 +235,7 @@ func (s *site) scraps(dir string) []string {
 
 func TestASpoiltPictureIsOneCamerasFailureAndLeavesNoHalfFile(t *testing.T) {
 	t.Parallel()
-	for _, uid := range users() {
+	for _, uid := range eitherUser(1) {
 		t.Run(fmt.Sprint("latest.jpg is a regular file, uid ", uid), func(t *testing.T) {
 			t.Parallel()
 			s := newSite(t, []camsim.Config{{Temper: camsim.Healthy}, {Temper: camsim.Healthy, Name: "yard"}}, asUser(uid), byRTSP)
@@ -349,7 +349,7 @@ func fill(t *testing.T, path string) {
 // A ledger with files that are no leases of ours works, says which it could not read, and keeps them.
 func TestTornForeignAndNewerLeasesAreToldAndKept(t *testing.T) {
 	t.Parallel()
-	for _, uid := range users() {
+	for _, uid := range eitherUser(1) {
 		t.Run(fmt.Sprint("uid ", uid), func(t *testing.T) {
 			t.Parallel()
 			s := newSite(t, []camsim.Config{{Temper: camsim.Healthy}}, asUser(uid), byRTSP)

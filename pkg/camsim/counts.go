@@ -10,9 +10,11 @@ import (
 	"syscall"
 
 	"github.com/bluenviron/gortsplib/v5/pkg/base"
+	"golang.org/x/sys/unix"
 )
 
-// Counts is what a camera has seen. A connection counts from its accept until the camera has noticed its end.
+// Counts is what a camera has seen. A connection counts from its accept until the camera has noticed its end; of those open
+// at once one does not count any more whose client has closed it, whether or not the camera, on a busy host, has noticed.
 type Counts struct {
 	Connections      int `json:"connections"`       // open now
 	ConnectionsMost  int `json:"connections_most"`  // open at once, at most
@@ -42,6 +44,7 @@ type Counts struct {
 type tally struct {
 	mu     sync.Mutex
 	counts Counts
+	open   map[*countedConn]struct{}
 }
 
 func (t *tally) read() Counts {
@@ -56,15 +59,30 @@ func (t *tally) add(change func(*Counts)) {
 	change(&t.counts)
 }
 
-func (t *tally) connected() {
+func (t *tally) connected(conn *countedConn) {
 	t.add(func(c *Counts) {
+		if t.open == nil {
+			t.open = map[*countedConn]struct{}{}
+		}
+		t.open[conn] = struct{}{}
 		c.Connections++
 		c.ConnectionsTotal++
-		c.ConnectionsMost = max(c.ConnectionsMost, c.Connections)
+		atOnce := 0
+		for each := range t.open {
+			if each == conn || each.established() {
+				atOnce++
+			}
+		}
+		c.ConnectionsMost = max(c.ConnectionsMost, atOnce)
 	})
 }
 
-func (t *tally) disconnected() { t.add(func(c *Counts) { c.Connections-- }) }
+func (t *tally) disconnected(conn *countedConn) {
+	t.add(func(c *Counts) {
+		delete(t.open, conn)
+		c.Connections--
+	})
+}
 
 func (t *tally) sessionBegan() {
 	t.add(func(c *Counts) {
@@ -107,11 +125,12 @@ func (l countingListener) Accept() (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	l.camera.tally.connected()
 	if l.camera.secure != nil {
 		conn = tls.Server(conn, l.camera.secure) // the handshake comes with the first byte read or written
 	}
-	return &countedConn{Conn: conn, camera: l.camera}, nil
+	counted := &countedConn{Conn: conn, camera: l.camera}
+	l.camera.tally.connected(counted)
+	return counted, nil
 }
 
 type countedConn struct {
@@ -137,7 +156,7 @@ func (c *countedConn) Write(raw []byte) (int, error) {
 // Close closes the connection and counts that once.
 func (c *countedConn) Close() error {
 	err := c.Conn.Close()
-	c.once.Do(c.camera.tally.disconnected)
+	c.once.Do(func() { c.camera.tally.disconnected(c) })
 	return err
 }
 
@@ -147,6 +166,22 @@ func (c *countedConn) raw() net.Conn {
 		return secure.NetConn()
 	}
 	return c.Conn
+}
+
+// established asks the kernel whether neither end has been closed (man 7 tcp, TCP_INFO).
+func (c *countedConn) established() bool {
+	tcp, ok := c.raw().(*net.TCPConn)
+	if !ok {
+		return true
+	}
+	raw, err := tcp.SyscallConn()
+	if err != nil {
+		return false
+	}
+	const established = 1 // TCP_ESTABLISHED of the kernel's include/net/tcp_states.h
+	var info *unix.TCPInfo
+	asking := raw.Control(func(fd uintptr) { info, err = unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO) })
+	return asking == nil && err == nil && info.State == established
 }
 
 // abort closes the connection with RST instead of FIN.

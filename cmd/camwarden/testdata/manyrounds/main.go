@@ -58,7 +58,7 @@ func run(path, stateDir, pictures, source string, after []string) error {
 	for i, c := range selection.Cameras { // on a busy host a picture takes long; what never comes need not
 		selection.Cameras[i].Timeout = time.Minute
 		if c.ID == "hung" {
-			selection.Cameras[i].Timeout = 2 * time.Second
+			selection.Cameras[i].Timeout = time.Second
 		}
 	}
 	plan := round.Plan{
