@@ -54,13 +54,6 @@ func New(offers []string, user, password string) *Login {
 // Stale reports whether the camera says that it knows the password and only wants its new nonce used.
 func (l *Login) Stale() bool { return l.challenge.stale }
 
-// Renews reports whether the challenge is that of an earlier log-in but for the nonce: one that was accepted has then expired,
-// whatever "stale" says.
-func (l *Login) Renews(earlier *Login) bool {
-	a, b := l.challenge, earlier.challenge
-	return a.scheme == "digest" && b.scheme == "digest" && a.realm == b.realm && a.nonce != b.nonce
-}
-
 func (c challenge) strength() int {
 	switch {
 	case c.scheme == "basic":

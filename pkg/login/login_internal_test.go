@@ -112,18 +112,6 @@ func TestLogin_oddChallenges(t *testing.T) {
 	}
 }
 
-func TestLogin_renews(t *testing.T) {
-	t.Parallel()
-	first := New([]string{`Digest realm="r", nonce="1"`}, "u", "p")
-	for offer, want := range map[string]bool{
-		`Digest realm="r", nonce="2"`: true, `Digest realm="r", nonce="1"`: false, `Digest realm="s", nonce="2"`: false, `Basic realm="r"`: false,
-	} {
-		if got := New([]string{offer}, "u", "p").Renews(first); got != want {
-			t.Errorf("%s: %v", offer, got)
-		}
-	}
-}
-
 // FuzzLogIn answers any challenge with something that is one header line.
 func FuzzLogIn(f *testing.F) {
 	f.Add(`Digest realm="r", nonce="n", qop="auth", opaque="o"`, "user")

@@ -7,11 +7,8 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"net/url"
 	"strconv"
 	"strings"
-
-	"github.com/bluenviron/gortsplib/v5/pkg/base"
 
 	"github.com/camwarden/camwarden/pkg/depacketize"
 	"github.com/camwarden/camwarden/pkg/fault"
@@ -168,14 +165,4 @@ func trackURL(presentation, control string) (string, error) {
 		return "", fmt.Errorf("unfit for a request: %q", whole)
 	}
 	return whole, nil
-}
-
-// location is the host a redirect leads to, without the rest, which may hold anything.
-func (t *talk) location(answer *base.Response) string {
-	if values := answer.Header["Location"]; len(values) > 0 {
-		if to, err := url.Parse(values[0]); err == nil && to.Host != "" {
-			return t.clean(to.Host)
-		}
-	}
-	return "somewhere else"
 }

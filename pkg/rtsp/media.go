@@ -9,13 +9,19 @@ import (
 
 var errBye = errors.New("RTCP BYE")
 
+// afterBye is how long video is waited for behind a BYE. Most are not meant for us: a camera says goodbye on our connection to
+// whoever was there before, or changes its source with every key frame.
+const afterBye = time.Second
+
 // interleaved takes a frame of the connection. Channels that were not announced are none of ours.
 func (t *talk) interleaved(channel byte, raw []byte) error {
 	switch {
-	case channel == t.channel:
+	case !t.wire.ours(channel) || len(raw) < 2:
+	case !isRTCP(raw[1]) && channel == t.wire.channels[0]:
+		t.bye = time.Time{}
 		return t.receiver.Take(raw)
-	case channel == t.channel+1 && saysBye(raw):
-		return errBye
+	case t.bye.IsZero() && saysBye(raw):
+		t.bye = time.Now()
 	}
 	return nil
 }
@@ -45,11 +51,23 @@ func (t *talk) receive() error {
 			t.note(fault.KeyFrame)
 			deadline = t.whole
 		}
-		if err := t.receiveOne(deadline); err != nil {
+		if err := t.receiveUntil(deadline); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+func (t *talk) receiveUntil(deadline time.Time) error {
+	until, bye := deadline, t.bye
+	if end := bye.Add(afterBye); !bye.IsZero() && end.Before(deadline) {
+		until = end
+	}
+	err := t.receiveOne(until)
+	if err != nil && until != deadline && isTimeout(err) && !time.Now().Before(until) && t.ctx.Err() == nil {
+		return errBye
+	}
+	return err
 }
 
 func (t *talk) receiveOne(deadline time.Time) error {

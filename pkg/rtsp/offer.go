@@ -27,6 +27,7 @@ type track struct {
 	payload  uint8
 	encoding string
 	codec    depacketize.Codec // "" for what we cannot use
+	guessed  bool              // nothing names the codec
 	sets     [][]byte
 }
 
@@ -38,6 +39,7 @@ func (t track) format() depacketize.Format {
 type section struct {
 	media, control string
 	formats        []string
+	named          []string          // formats in the order in which attributes name them
 	names          map[string]string // rtpmap by format
 	parameters     map[string]string // fmtp by format
 }
@@ -53,12 +55,13 @@ func (o offer) String() string {
 	return strings.Join(names, ", ")
 }
 
-// video returns the first track a key frame can be fetched of, in one of the codecs if any are named: of the best rank that there is.
+// video returns the first track a key frame can be fetched of, in one of the codecs if any are named: of the best rank that there
+// is. One whose codec is only guessed comes last.
 func (o offer) video(codecs ...depacketize.Codec) (track, bool) {
 	var best track
 	for _, t := range o.tracks {
 		fits := t.codec != "" && (len(codecs) == 0 || slices.Contains(codecs, t.codec))
-		if fits && (best.codec == "" || rank(t.codec) < rank(best.codec)) {
+		if fits && (best.codec == "" || best.guessed && !t.guessed || best.guessed == t.guessed && rank(t.codec) < rank(best.codec)) {
 			best = t
 		}
 	}
@@ -68,7 +71,8 @@ func (o offer) video(codecs ...depacketize.Codec) (track, bool) {
 func parseOffer(sdp []byte) offer {
 	var o offer
 	var sections []*section
-	for line := range bytes.Lines(sdp) {
+	session := newSection("session")
+	for line := range bytes.FieldsFuncSeq(sdp, func(r rune) bool { return r == '\r' || r == '\n' }) {
 		kind, value, ok := strings.Cut(string(bytes.TrimSpace(line)), "=")
 		if !ok {
 			continue
@@ -76,56 +80,75 @@ func parseOffer(sdp []byte) offer {
 		switch {
 		case kind == "m":
 			if len(sections) == maxTracks {
-				return o.with(sections)
+				return o.with(sections, session)
 			}
-			if s := newSection(value); s != nil {
-				sections = append(sections, s)
-			}
+			sections = append(sections, newSection(value))
 		case kind == "a" && len(sections) > 0:
 			sections[len(sections)-1].attribute(value)
 		case kind == "a":
-			if control, ok := strings.CutPrefix(value, "control:"); ok {
-				o.control = strings.TrimSpace(control)
-			}
+			session.attribute(value)
+			o.control = session.control
 		}
 	}
-	return o.with(sections)
+	return o.with(sections, session)
 }
 
-func (o offer) with(sections []*section) offer {
+// with adds the tracks of the sections. What a section does not say of its formats, the session may.
+func (o offer) with(sections []*section, session *section) offer {
 	for _, s := range sections {
-		for _, format := range s.formats[:min(len(s.formats), maxTracks)] {
+		formats := s.formats
+		if len(formats) == 0 && s.media == "video" {
+			formats = slices.Concat(s.named, session.named)
+		}
+		for _, format := range formats[:min(len(formats), maxTracks)] {
+			if s.names[format] == "" {
+				s.names[format] = session.names[format]
+			}
+			if s.parameters[format] == "" {
+				s.parameters[format] = session.parameters[format]
+			}
 			o.tracks = append(o.tracks, s.track(format))
 		}
 	}
 	return o
 }
 
-// newSection parses "video 0 RTP/AVP 96 97".
+// newSection parses "video 0 RTP/AVP 96 97", of which the end may be missing.
 func newSection(line string) *section {
+	s := &section{names: map[string]string{}, parameters: map[string]string{}}
 	fields := strings.Fields(line)
-	if len(fields) < 4 {
-		return nil
+	if len(fields) == 0 {
+		return s
 	}
-	return &section{
-		media:      strings.ToLower(fields[0]),
-		formats:    fields[3:],
-		names:      map[string]string{},
-		parameters: map[string]string{},
+	s.media = strings.ToLower(fields[0])
+	for i, field := range fields[1:] {
+		if _, err := strconv.ParseUint(field, 10, 7); i > 1 || i == 1 && err == nil { // the protocol may be missing too
+			s.formats = append(s.formats, field)
+		}
 	}
+	return s
 }
 
 func (s *section) attribute(value string) {
 	name, rest, _ := strings.Cut(value, ":")
 	rest = strings.TrimSpace(rest)
-	format, text, _ := strings.Cut(rest, " ")
+	format, text := rest, ""
+	if i := strings.IndexAny(rest, " \t"); i >= 0 {
+		format, text = rest[:i], strings.TrimSpace(rest[i:])
+	}
 	switch strings.ToLower(strings.TrimSpace(name)) {
 	case "control":
 		s.control = rest
+		return
 	case "rtpmap":
 		s.names[format] = text
 	case "fmtp":
 		s.parameters[format] = text
+	default:
+		return
+	}
+	if !slices.Contains(s.named, format) && len(s.named) < maxTracks {
+		s.named = append(s.named, format)
 	}
 }
 
@@ -140,18 +163,42 @@ func (s *section) track(format string) track {
 	}
 	t.payload = uint8(payload)
 	parameters := parseParameters(s.parameters[format])
-	const staticJPEG = 26 // RFC 3551 section 6
-	switch {
-	case t.encoding == "H264" && parameters["packetization-mode"] != "2": // 2 is interleaved: nobody sends it
-		t.codec, t.sets = depacketize.H264, decodeSets(parameters["sprop-parameter-sets"])
-	case (t.encoding == "H265" || t.encoding == "HEVC") && strings.Trim(parameters["sprop-max-don-diff"], "0") == "":
-		t.codec, t.sets = depacketize.H265, decodeSets(parameters["sprop-vps"], parameters["sprop-sps"], parameters["sprop-pps"])
-	case t.encoding == "JPEG", t.payload == staticJPEG && s.names[format] == "":
+	encoding := t.encoding
+	if s.names[format] == "" {
+		encoding, t.guessed = guess(t.payload, parameters)
+	}
+	switch encoding {
+	case "H264", "H.264", "AVC":
+		if parameters["packetization-mode"] != "2" { // interleaved: nobody sends it
+			t.codec, t.sets = depacketize.H264, decodeSets(parameters["sprop-parameter-sets"])
+		}
+	case "H265", "H.265", "HEVC":
+		if strings.Trim(parameters["sprop-max-don-diff"], "0") == "" {
+			t.codec, t.sets = depacketize.H265, decodeSets(parameters["sprop-vps"], parameters["sprop-sps"], parameters["sprop-pps"])
+		}
+	case "JPEG", "MJPEG":
 		t.codec = depacketize.JPEG
 	default:
-		t.codec, t.sets = encoded(t.encoding, t.payload, s.names[format] != "", parameters)
+		t.codec, t.sets = encoded(encoding, t.payload, s.names[format] != "", parameters)
 	}
 	return t
+}
+
+// guess names the encoding of a format that no rtpmap names: by its number (RFC 3551 section 6), its parameters, or else by what
+// nearly all of the dynamic ones are. certain is false where it may be another one.
+func guess(payload uint8, parameters map[string]string) (encoding string, guessed bool) {
+	const staticJPEG, firstDynamic = 26, 96
+	_, sps265 := parameters["sprop-sps"]
+	_, vps := parameters["sprop-vps"]
+	switch {
+	case payload == staticJPEG:
+		return "JPEG", false
+	case payload < firstDynamic: // others know more of these
+		return "", false
+	case sps265 || vps:
+		return "H265", true
+	}
+	return "H264", true
 }
 
 // parseParameters parses "packetization-mode=1; sprop-parameter-sets=Z0I=,aM4=".

@@ -1,7 +1,8 @@
 // Package rtsp fetches one key frame from a camera over RTSP, and leaves nothing behind.
 //
-// It stands on gortsplib's message types, but holds the conversation itself, because gortsplib's Client, made for
-// streams that last, cannot keep what a still promises:
+// It holds the conversation itself, down to the messages. gortsplib's parsers take what the standard allows, and cameras send bare
+// line feeds, junk between frames, lengths that are wrong and a CSeq of their own; and its Client, made for streams that last,
+// cannot keep what a still promises:
 //   - it follows redirects, to any host, and takes the credentials along;
 //   - it sends TEARDOWN without waiting for the answer, so nobody knows whether the camera freed its slot;
 //   - it reads in a goroutine of its own with a deadline per read, which a trickle of bytes renews for ever, and
@@ -16,7 +17,6 @@ package rtsp
 import (
 	"context"
 	"crypto/x509"
-	"errors"
 	"net/netip"
 	"time"
 
@@ -82,16 +82,13 @@ func (l Limits) complete() Limits {
 type Session struct {
 	Opened   bool // SETUP was granted, or was sent and never answered: a session may have stood
 	TornDown bool // the camera confirmed its end: it answered TEARDOWN, or hung up in order when it had read it
+	Told     bool // it gave a picture, and its kernel acknowledged TEARDOWN, which it then did not answer; the connection was closed
 
 	Local netip.AddrPort // our end of the connection, by which the kernel knows it; the zero AddrPort when there was none
 }
 
 // Lingers reports whether the camera may still count the session against its limit.
-func (s Session) Lingers() bool { return s.Opened && !s.TornDown }
-
-// ErrRedirected is wrapped by the error of a camera that sends its clients elsewhere: any other client would follow, or be
-// refused, too.
-var ErrRedirected = errors.New("it sends us on")
+func (s Session) Lingers() bool { return s.Opened && !s.TornDown && !s.Told }
 
 // Fetch connects, logs in at most once, sets up the video track, plays until one clean key frame is whole, tears the
 // session down and closes the connection. When it returns, no goroutine and no socket is left.

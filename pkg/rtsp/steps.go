@@ -8,9 +8,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/bluenviron/gortsplib/v5/pkg/base"
-	"github.com/bluenviron/gortsplib/v5/pkg/headers"
-
 	"github.com/camwarden/camwarden/pkg/camera"
 	"github.com/camwarden/camwarden/pkg/depacketize"
 	"github.com/camwarden/camwarden/pkg/fault"
@@ -68,32 +65,31 @@ func (t *talk) probe() (Info, error) {
 	return info, err
 }
 
-// describe asks OPTIONS and DESCRIBE.
+// describe asks OPTIONS and DESCRIBE, and follows one redirect to another stream of the same camera.
 func (t *talk) describe() (offer, error) {
-	answer, err := t.ask(fault.Options, base.Options, t.url, nil)
-	if err != nil {
-		return offer{}, err
-	}
-	if values := answer.Header["Server"]; len(values) > 0 {
-		t.server = values[0]
-	}
-	switch int(answer.StatusCode) {
-	case http.StatusMethodNotAllowed, http.StatusNotImplemented, 455, 551:
-		// It does not know OPTIONS; what we need is what comes next.
-	default:
-		if err := t.accepted(answer); err != nil {
-			return offer{}, err
+	answer, err := t.options()
+	if err == nil && (answer == nil || !isRedirect(answer.status)) {
+		answer, err = t.ask(fault.Describe, methodDescribe, t.url, map[string]string{"Accept": "application/sdp"})
+		if err != nil && t.mute && isTimeout(err) && !t.wire.answered {
+			t.note(fault.Options) // it never said a word
 		}
 	}
-
-	answer, err = t.ask(fault.Describe, base.Describe, t.url, map[string]string{"Accept": "application/sdp"})
 	if err != nil {
 		return offer{}, err
+	}
+	if server := answer.header.first("server"); server != "" {
+		t.server = server
+	}
+	if isRedirect(answer.status) {
+		if err := t.follow(answer); err != nil {
+			return offer{}, err
+		}
+		return t.describe()
 	}
 	if err := t.accepted(answer); err != nil {
 		return offer{}, err
 	}
-	offer := parseOffer(answer.Body)
+	offer := parseOffer(answer.body)
 	if len(offer.tracks) == 0 {
 		return offer, t.fault(fault.Protocol, "its description of the stream names no track")
 	}
@@ -101,11 +97,37 @@ func (t *talk) describe() (offer, error) {
 	return offer, nil
 }
 
+// mostForOptions is how long an answer to OPTIONS is waited for. Some cameras have none, and what matters comes next.
+const mostForOptions = 2 * time.Second
+
+// options asks OPTIONS. That it is refused, or not answered, means nothing, but for a log-in that it wants and a redirect. The
+// answer is nil when there was none.
+func (t *talk) options() (*answer, error) {
+	deadline := t.deadline()
+	if soon := time.Now().Add(min(mostForOptions, time.Until(deadline)/3)); soon.Before(deadline) {
+		deadline = soon
+	}
+	answer, err := t.askUntil(fault.Options, deadline, methodOptions, t.url, nil)
+	switch {
+	case err == nil:
+		if server := answer.header.first("server"); server != "" {
+			t.server = server
+		}
+		return answer, nil
+	case isTimeout(err) && t.ctx.Err() == nil && time.Now().Before(t.whole):
+		t.wire.failed = nil
+		t.mute = true
+		t.forsake(methodOptions)
+		return nil, nil
+	}
+	return nil, err
+}
+
 // presentation is the URL that stands for all tracks: the description's own, the answer's, or the one we asked for.
-func (t *talk) presentation(answer *base.Response, offer offer) string {
+func (t *talk) presentation(answer *answer, offer offer) string {
 	candidates := []string{offer.control}
-	for _, name := range []string{"Content-Base", "Content-Location"} {
-		candidates = append(candidates, answer.Header[name]...)
+	for _, name := range []string{"content-base", "content-location"} {
+		candidates = append(candidates, answer.header[name]...)
 	}
 	for _, candidate := range candidates {
 		candidate = withoutUser(strings.TrimSpace(candidate))
@@ -130,11 +152,11 @@ func (t *talk) setup(track track) error {
 	}
 	// Until the answer says otherwise, a session may stand.
 	t.session.Opened = true
-	answer, err := t.ask(fault.Setup, base.Setup, url, map[string]string{"Transport": "RTP/AVP/TCP;unicast;interleaved=0-1"})
+	answer, err := t.ask(fault.Setup, methodSetup, url, map[string]string{"Transport": "RTP/AVP/TCP;unicast;interleaved=0-1"})
 	if err != nil {
 		return t.unopened(err)
 	}
-	if answer.StatusCode == base.StatusUnsupportedTransport && t.target.Transport == camera.Auto && t.scheme() == "rtsp" {
+	if answer.status == statusUnsupportedTransport && t.target.Transport == camera.Auto && t.scheme() == "rtsp" {
 		return t.setupUDP(url)
 	}
 	if err := t.opened(answer); err != nil {
@@ -144,11 +166,11 @@ func (t *talk) setup(track track) error {
 	if err != nil {
 		return err
 	}
-	if transport.Protocol != headers.TransportProtocolTCP {
+	if transport.udp {
 		return t.fault(fault.Protocol, "asked for the video on the same connection, it granted another way").WithHint("try transport: udp")
 	}
-	if ids := transport.InterleavedIDs; ids != nil && ids[0] >= 0 && ids[0] <= 255 {
-		t.channel = byte(ids[0])
+	if ids := transport.channels; ids[0] >= 0 {
+		t.wire.channels = [2]byte{byte(ids[0]), byte(ids[1])}
 	}
 	return nil
 }
@@ -162,7 +184,7 @@ func (t *talk) setupUDP(url string) error {
 	}
 	t.session.Opened = true
 	port := t.sockets.port
-	answer, err := t.ask(fault.Setup, base.Setup, url, map[string]string{
+	answer, err := t.ask(fault.Setup, methodSetup, url, map[string]string{
 		"Transport": fmt.Sprintf("RTP/AVP;unicast;client_port=%d-%d", port, port+1),
 	})
 	if err != nil {
@@ -175,12 +197,11 @@ func (t *talk) setupUDP(url string) error {
 	if err != nil {
 		return err
 	}
-	if transport.Protocol != headers.TransportProtocolUDP || transport.Delivery != nil && *transport.Delivery != headers.TransportDeliveryUnicast {
+	if transport.tcp || transport.multicast {
 		return t.fault(fault.Protocol, "asked for the video over unicast UDP, it granted another way").WithHint("try transport: tcp")
 	}
-	if ports := transport.ServerPorts; ports != nil {
-		t.sockets.greet(ports[0], ports[1])
-	}
+	t.sockets.announced = transport.source
+	t.sockets.greet(transport.ports[0], transport.ports[1])
 	return nil
 }
 
@@ -194,14 +215,14 @@ func (t *talk) unopened(err error) error {
 }
 
 // opened notes the session that an answer to SETUP grants.
-func (t *talk) opened(answer *base.Response) error {
+func (t *talk) opened(answer *answer) error {
 	if err := t.accepted(answer); err != nil {
 		t.session.Opened = false
 		return err
 	}
 	t.granted = true
-	if values := answer.Header["Session"]; len(values) > 0 {
-		id, _, _ := strings.Cut(values[0], ";")
+	if value := answer.header.first("session"); value != "" {
+		id, _, _ := strings.Cut(value, ";")
 		if id = strings.TrimSpace(id); unfit(id) {
 			return t.fault(fault.Protocol, "its session id cannot stand in a request")
 		}
@@ -210,21 +231,18 @@ func (t *talk) opened(answer *base.Response) error {
 	return nil
 }
 
-func (t *talk) transport(answer *base.Response) (headers.Transport, error) {
-	var transport headers.Transport
-	if err := transport.Unmarshal(answer.Header["Transport"]); err != nil {
-		return transport, t.fault(fault.Protocol, "it does not say how the video will come")
-	}
-	if transport.Profile == headers.TransportProfileSAVP {
+func (t *talk) transport(answer *answer) (transport, error) {
+	granted := parseTransport(answer.header["transport"])
+	if granted.secure {
 		// A description may offer SRTP only, as servers do behind TLS, and still grant RTP when asked for it.
-		return transport, t.fault(fault.NoVideo, "it encrypts the video itself (SRTP), although it was asked not to")
+		return granted, t.fault(fault.NoVideo, "it encrypts the video itself (SRTP), although it was asked not to")
 	}
-	return transport, nil
+	return granted, nil
 }
 
 // play asks for the video. A key frame that is whole before the answer is as good.
 func (t *talk) play() error {
-	answer, err := t.ask(fault.Play, base.Play, t.base, map[string]string{"Range": "npt=0.000-"})
+	answer, err := t.ask(fault.Play, methodPlay, t.base, map[string]string{"Range": "npt=0.000-"})
 	if err != nil || answer == nil {
 		return err
 	}
@@ -232,47 +250,63 @@ func (t *talk) play() error {
 }
 
 // accepted turns an answer that is not a success into a fault.
-func (t *talk) accepted(answer *base.Response) error {
-	status := int(answer.StatusCode)
+func (t *talk) accepted(answer *answer) error {
+	status := answer.status
 	if status >= 200 && status < 300 {
 		return nil
 	}
-	said := strings.TrimSpace("it answered " + strconv.Itoa(status) + " " + t.clean(answer.StatusMessage))
+	said := strings.TrimSpace("it answered " + strconv.Itoa(status) + " " + t.clean(answer.reason))
 	switch {
-	case status >= 300 && status < 400:
-		return t.fault(fault.Protocol, "%w to %s (%d), where we do not follow", ErrRedirected, t.location(answer), status).
-			WithHint("if that is the camera's real address, use it")
+	case isRedirect(status):
+		return t.elsewhere(answer)
 	case status == http.StatusUnauthorized, status == http.StatusForbidden:
 		return t.fault(fault.Auth, "%s", said).WithHint("may this user see this stream?")
 	case status == http.StatusNotFound:
 		return t.fault(fault.NotFound, "%s", said).WithHint("check the path of the stream in the camera's manual")
-	case status == int(base.StatusNotEnoughBandwidth), status == http.StatusServiceUnavailable:
+	case status == statusNotEnoughBandwidth, status == http.StatusServiceUnavailable:
 		return t.fault(fault.Exhausted, "%s", said).WithHint("somebody else may hold its connections; on this host: ss -tnp dst %s", t.target.Address)
 	}
 	return t.fault(fault.Protocol, "%s", said)
 }
 
+// answerPatience is how long an answer to TEARDOWN is waited for before we hang up, and wait on for the camera to do the same.
+const answerPatience = DefaultGoodbye / 3
+
 // goodbye sends TEARDOWN for a session that stands, and waits a moment for its answer. What interrupts the visit does
 // not interrupt this: it has a bound of its own.
+//
+// Where no answer comes (go2rtc sends none, and keeps the connection open) the evidence is, in this order: the camera hangs up in
+// order once we have, or its kernel has acknowledged the TEARDOWN behind a picture, so that it was not dead.
 func (t *talk) goodbye() {
 	if !t.granted || t.wire.broken() {
 		return
 	}
-	t.wire.farewell(time.Now().Add(t.limits.Goodbye), goodbyeBytes)
-	if t.send(base.Teardown, t.base, nil) != nil {
+	deadline := time.Now().Add(t.limits.Goodbye)
+	t.wire.farewell(time.Now().Add(min(t.limits.Goodbye/3, answerPatience)), goodbyeBytes)
+	if t.send(methodTeardown, t.base, nil) != nil {
 		return
 	}
+	answer, err := t.lastAnswer()
+	if err != nil && isTimeout(err) && t.wire.hangUp() {
+		t.wire.failed = nil
+		t.wire.until(deadline)
+		answer, err = t.lastAnswer()
+	}
+	if err != nil {
+		// A camera that hangs up in order has read what we sent: with TEARDOWN still unread its kernel would reset.
+		t.session.TornDown = t.wire.hungUp()
+		t.session.Told = t.receiver.KeyFrame() != nil && isTimeout(err) && t.wire.acknowledged()
+		return
+	}
+	t.session.TornDown = answer.status >= 200 && answer.status < 300 || answer.status == statusSessionNotFound
+}
+
+// lastAnswer waits for the answer to TEARDOWN.
+func (t *talk) lastAnswer() (*answer, error) {
 	for {
 		answer, err := t.wire.nextAnswer()
-		if err != nil {
-			// A camera that hangs up in order has read what we sent: with TEARDOWN still unread its kernel would reset.
-			t.session.TornDown = t.wire.hungUp()
-			return
-		}
-		if t.answers(answer) {
-			status := answer.StatusCode
-			t.session.TornDown = status >= 200 && status < 300 || status == base.StatusSessionNotFound
-			return
+		if err != nil || t.answers(methodTeardown, answer) {
+			return answer, err
 		}
 	}
 }

@@ -5,12 +5,11 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"slices"
 	"sort"
 	"strconv"
 	"strings"
 	"time"
-
-	"github.com/bluenviron/gortsplib/v5/pkg/base"
 
 	"github.com/camwarden/camwarden/pkg/camera"
 	"github.com/camwarden/camwarden/pkg/depacketize"
@@ -36,18 +35,22 @@ type talk struct {
 	deafen    func() // ends the watch over ctx, and waits until it has ended
 	ended     bool
 	cseq      int
+	forsaken  []forsaken // requests whose answers are not waited for any more
+	echoes    int        // how many answers bore the CSeq of their request; -1: once one did not
 	login     *login.Login
 	url       string // of the stream, in requests
 	base      string // of the presentation: what PLAY and TEARDOWN name
 	server    string // as the camera says it
 	sessionID string
+	mute      bool // OPTIONS was not answered in time
 	granted   bool // SETUP was
 	session   Session
 
 	codec    depacketize.Codec // of the track that was chosen
 	receiver *depacketize.Receiver
-	channel  byte     // of RTP over TCP; RTCP comes on the next
-	sockets  *sockets // of UDP
+	sockets  *sockets  // of UDP
+	bye      time.Time // when RTCP said that a source leaves; zero once video came after it
+	followed bool      // a redirect
 }
 
 // begin connects to the target; its errors are explained already, and what it then returns has ended.
@@ -165,50 +168,95 @@ func (t *talk) deadline() time.Time {
 	return deadline
 }
 
-// ask sends a request as one step, logs in if the camera wants that and we have not yet, and returns the answer.
-func (t *talk) ask(step fault.Step, method base.Method, url string, headers map[string]string) (*base.Response, error) {
+// forsaken is a request whose answer may still come.
+type forsaken struct {
+	method method
+	cseq   int
+}
+
+// mostStale is how often one request is repeated with a new nonce because the camera calls the last one too old.
+const mostStale = 1
+
+// ask sends a request as one step, logs in if the camera wants that and we have not yet, and returns the answer. That the nonce of
+// a log-in is stale is no refusal (RFC 2617 section 3.2.1): the password was right.
+func (t *talk) ask(step fault.Step, method method, url string, headers map[string]string) (*answer, error) {
+	return t.askUntil(step, t.deadline(), method, url, headers)
+}
+
+func (t *talk) askUntil(step fault.Step, deadline time.Time, method method, url string, headers map[string]string) (*answer, error) {
 	t.note(step)
-	t.wire.until(t.deadline())
-	answer, err := t.exchange(method, url, headers)
-	if err != nil || answer == nil || answer.StatusCode != http.StatusUnauthorized {
-		return answer, err
+	t.wire.until(deadline)
+	for stale := 0; ; stale++ {
+		asked := time.Now()
+		answer, err := t.exchange(method, url, headers)
+		if err != nil || answer == nil || answer.status != http.StatusUnauthorized {
+			return answer, err
+		}
+		challenges := answer.header["www-authenticate"]
+		next := login.New(challenges, t.target.Username, t.target.Password)
+		switch {
+		case method == methodOptions && len(challenges) == 0:
+			return answer, nil // whether it wants a log-in, and how, the next answer says
+		case t.login == nil && t.target.Username == "" && t.target.Password == "":
+			return nil, t.fault(fault.Auth, "it wants a log-in, and none is given").WithHint("give a user name and a password for this camera")
+		case t.login == nil && len(challenges) == 0:
+			return nil, t.fault(fault.Auth, "it answered 401 and does not say how to log in").WithHint("may this user see this stream?")
+		case t.login == nil && next == nil:
+			return nil, t.fault(fault.Auth, "it wants a log-in of a kind we do not know").WithHint("switch the camera to digest authentication")
+		case t.login == nil:
+			stale-- // this is the log-in itself
+		case next != nil && next.Stale() && stale < mostStale:
+		case next != nil && next.Stale():
+			return nil, t.fault(fault.Auth, "it calls each of our log-ins too old, whatever we answer (stale nonces)").
+				WithHint("the password is not the trouble: restart the camera, or look for a proxy before it that answers for several")
+		default:
+			return nil, t.refused(challenges, time.Since(asked))
+		}
+		t.login = next
 	}
+}
+
+// refused is the fault of a log-in that the camera did not accept. Some servers wait before they say so, and do not repeat their
+// challenge, which looks like other trouble.
+func (t *talk) refused(challenges []string, took time.Duration) error {
+	const slow = time.Second
+	how := ""
 	switch {
-	case t.login != nil:
-		return nil, t.fault(fault.Auth, "it refused the user name or password").WithHint("some cameras lock an account after a few wrong log-ins: check before the next try")
-	case t.target.Username == "" && t.target.Password == "":
-		return nil, t.fault(fault.Auth, "it wants a log-in, and none is given").WithHint("give a user name and a password for this camera")
+	case took >= slow && len(challenges) == 0:
+		how = fmt.Sprintf(", after %.1f s and without a new challenge, as MediaMTX does", took.Seconds())
+	case took >= slow:
+		how = fmt.Sprintf(", after %.1f s", took.Seconds())
 	}
-	if t.login = login.New(answer.Header["WWW-Authenticate"], t.target.Username, t.target.Password); t.login == nil {
-		return nil, t.fault(fault.Auth, "it wants a log-in of a kind we do not know").WithHint("switch the camera to digest authentication")
-	}
-	answer, err = t.exchange(method, url, headers)
-	if err == nil && answer != nil && answer.StatusCode == http.StatusUnauthorized {
-		return nil, t.fault(fault.Auth, "it refused the user name or password").WithHint("some cameras lock an account after a few wrong log-ins: check before the next try")
-	}
-	return answer, err
+	return t.fault(fault.Auth, "it refused the user name or password%s", how).
+		WithHint("some cameras lock an account after a few wrong log-ins: check before the next try")
 }
 
 // exchange sends one request and reads until its answer. Video that comes meanwhile is taken, and when it completes
 // the key frame the answer is no longer waited for: it is nil then.
-func (t *talk) exchange(method base.Method, url string, headers map[string]string) (*base.Response, error) {
+func (t *talk) exchange(method method, url string, headers map[string]string) (*answer, error) {
 	if err := t.send(method, url, headers); err != nil {
 		return nil, err
 	}
 	for range maxStray {
 		answer, err := t.listen()
 		switch {
-		case err != nil || answer == nil:
+		case err != nil:
 			return nil, err
-		case t.answers(answer):
+		case answer == nil:
+			t.forsake(method)
+			return nil, nil
+		case t.answers(method, answer):
 			return answer, nil
 		}
 	}
 	return nil, errNotRTSP
 }
 
+// forsake waits no longer for the answer to the last request.
+func (t *talk) forsake(method method) { t.forsaken = append(t.forsaken, forsaken{method, t.cseq}) }
+
 // listen reads until an answer, whosever it is, or until the key frame is whole.
-func (t *talk) listen() (*base.Response, error) {
+func (t *talk) listen() (*answer, error) {
 	for requests := 0; requests < maxStray; {
 		m, err := t.wire.next()
 		switch {
@@ -233,16 +281,38 @@ func (t *talk) listen() (*base.Response, error) {
 	return nil, errNotRTSP
 }
 
-// answers reports whether the answer is final and belongs to the last request. Some cameras leave CSeq out.
-func (t *talk) answers(answer *base.Response) bool {
-	if answer.StatusCode < http.StatusOK {
+// answers reports whether the answer is final and belongs to the last request, which is of that method. One request at a time is
+// under way, so the next final answer is its own, whatever cameras put into CSeq (nothing, 0, always 1, one too few), unless it
+// is the late one of a request that was given up.
+func (t *talk) answers(method method, answer *answer) bool {
+	if answer.status < http.StatusOK {
 		return false
 	}
-	cseq := answer.Header["CSeq"]
-	return len(cseq) == 0 || strings.TrimSpace(cseq[0]) == strconv.Itoa(t.cseq)
+	cseq, err := strconv.Atoi(strings.TrimSpace(answer.header.first("cseq")))
+	if err == nil && cseq == t.cseq {
+		if t.echoes >= 0 {
+			t.echoes++
+		}
+		return true
+	}
+	for i, late := range t.forsaken {
+		if err == nil && cseq == late.cseq || late.method == methodOptions && method == methodDescribe && answer.header.first("public") != "" {
+			t.forsaken = slices.Delete(t.forsaken, i, i+1)
+			return false
+		}
+	}
+	if method == methodTeardown && t.echoes > 1 {
+		return false // this camera knows how to count, and only now says things that nobody asked for
+	}
+	if n := len(t.forsaken); n > 0 && method == methodTeardown {
+		t.forsaken = t.forsaken[:n-1] // answers come in order
+		return false
+	}
+	t.echoes = -1
+	return true
 }
 
-func (t *talk) send(method base.Method, url string, headers map[string]string) error {
+func (t *talk) send(method method, url string, headers map[string]string) error {
 	t.cseq++
 	var text strings.Builder
 	fmt.Fprintf(&text, "%s %s RTSP/1.0\r\nCSeq: %d\r\nUser-Agent: %s\r\n", method, url, t.cseq, cmp.Or(t.target.Agent, "camwarden"))
@@ -265,15 +335,15 @@ func (t *talk) send(method base.Method, url string, headers map[string]string) e
 }
 
 // reply answers a request of the camera's: it asks whether we live, or wants something that we do not do.
-func (t *talk) reply(request *base.Request) error {
+func (t *talk) reply(request *request) error {
 	status := "501 Not Implemented"
-	switch request.Method {
-	case base.Options, base.GetParameter, base.SetParameter:
+	switch request.method {
+	case "OPTIONS", "GET_PARAMETER", "SET_PARAMETER":
 		status = "200 OK"
 	}
 	cseq := ""
-	if values := request.Header["CSeq"]; len(values) > 0 && len(values[0]) < 20 {
-		cseq = "CSeq: " + values[0] + "\r\n"
+	if len(request.cseq) > 0 && len(request.cseq) < 20 {
+		cseq = "CSeq: " + request.cseq + "\r\n"
 	}
 	return t.wire.send([]byte("RTSP/1.0 " + status + "\r\n" + cseq + "\r\n"))
 }

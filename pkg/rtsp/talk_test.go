@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -88,41 +89,59 @@ func TestOnlyTheVideoTrackIsSetUpUnderTheNameTheCameraGives(t *testing.T) {
 
 func TestHowASessionEndedIsSaidAsItWas(t *testing.T) {
 	t.Parallel()
+	type end struct{ torn, told bool }
 	for name, c := range map[string]struct {
 		teardown func(*line, string)
-		torn     bool
+		end      end
 	}{
-		"answered":                        {nil, true},
-		"answered in the midst of video":  {func(l *line, request string) { time.Sleep(50 * time.Millisecond); l.reply(request, "200 OK", "") }, true},
-		"answered: no such session":       {func(l *line, request string) { l.reply(request, "454 Session Not Found", "") }, true},
-		"answered by hanging up":          {func(l *line, _ string) { _ = l.conn.(*net.TCPConn).CloseWrite(); l.over = true }, true},
-		"refused":                         {func(l *line, request string) { l.reply(request, "500 No", "") }, false},
-		"never answered":                  {func(*line, string) {}, false},
-		"answered by a reset":             {func(l *line, _ string) { _ = l.conn.(*net.TCPConn).SetLinger(0); _ = l.conn.Close(); l.over = true }, false},
-		"answered behind garbage":         {func(l *line, request string) { l.write([]byte("\x01RTSP/garbage")); l.reply(request, "200 OK", "") }, true},
-		"answered with garbage, for ever": {func(l *line, _ string) { l.drip("RTSP/"+strings.Repeat("x", 300), 0) }, false},
+		"answered":                        {nil, end{torn: true}},
+		"answered in the midst of video":  {func(l *line, request string) { time.Sleep(50 * time.Millisecond); l.reply(request, "200 OK", "") }, end{torn: true}},
+		"answered: no such session":       {func(l *line, request string) { l.reply(request, "454 Session Not Found", "") }, end{torn: true}},
+		"answered by hanging up":          {func(l *line, _ string) { _ = l.conn.(*net.TCPConn).CloseWrite(); l.over = true }, end{torn: true}},
+		"refused":                         {func(l *line, request string) { l.reply(request, "500 No", "") }, end{}},
+		"never answered":                  {func(*line, string) {}, end{torn: true}}, // the fake hangs up when we do
+		"never answered, and not hung up": {func(*line, string) {}, end{told: true}},
+		"answered by a reset":             {func(l *line, _ string) { _ = l.conn.(*net.TCPConn).SetLinger(0); _ = l.conn.Close(); l.over = true }, end{}},
+		"answered behind garbage":         {func(l *line, request string) { l.write([]byte("\x01RTSP/garbage")); l.reply(request, "200 OK", "") }, end{torn: true}},
+		"answered behind a stray answer": {func(l *line, request string) {
+			l.write([]byte("RTSP/1.0 500 No\r\nCSeq: 99\r\n\r\n"))
+			l.reply(request, "200 OK", "")
+		}, end{torn: true}},
+		"a stray answer, and not hung up": {func(l *line, _ string) { l.write([]byte("RTSP/1.0 200 OK\r\nCSeq: 99\r\n\r\n")) }, end{told: true}},
+		"answered with garbage, for ever": {func(l *line, _ string) { l.drip("RTSP/"+strings.Repeat("x", 300), 0) }, end{told: true}},
+		"answered with a padded CSeq": {func(l *line, request string) {
+			l.reply(strings.Replace(request, "CSeq: ", "CSeq: 00", 1), "200 OK", "")
+		}, end{torn: true}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
+			done := make(chan struct{})
 			camera := &fake{media: greyPicture}
-			if strings.HasSuffix(name, "hanging up") {
+			if strings.HasSuffix(name, "up") {
 				camera.media = func(l *line) { l.write(packet(0, 0, 0, true, 0x65, 0x88, 0x84)) }
 			}
 			if c.teardown != nil {
 				camera.on = map[string]func(*line, string){"TEARDOWN": c.teardown}
 			}
+			if strings.HasSuffix(name, "not hung up") {
+				camera.on["TEARDOWN"] = func(l *line, request string) {
+					c.teardown(l, request)
+					<-done
+				}
+			}
 			target := camera.start(t)
 			began := time.Now()
 			limits := patient()
-			if !c.torn {
+			if !c.end.torn {
 				limits.Goodbye = 500 * time.Millisecond
 			}
 			_, session, err := rtsp.Fetch(t.Context(), target, limits, nil)
+			close(done)
 			if err != nil {
 				t.Fatal(err)
 			}
-			if session.TornDown != c.torn || session.Lingers() == c.torn {
-				t.Errorf("session %+v", session)
+			if got := (end{session.TornDown, session.Told}); got != c.end || session.Lingers() != (c.end == end{}) {
+				t.Errorf("session %+v, want %+v", session, c.end)
 			}
 			if took := time.Since(began); took > 10*time.Second {
 				t.Errorf("took %s", took)
@@ -153,9 +172,10 @@ func TestTheStatusOfEachStepIsClassified(t *testing.T) {
 		class          fault.Class
 		step           fault.Step
 	}{
-		{"OPTIONS", "404 Not Found", fault.NotFound, fault.Options},
-		{"OPTIONS", "401 Unauthorized", fault.Auth, fault.Options},
-		{"OPTIONS", "503 Service Unavailable", fault.Exhausted, fault.Options},
+		{"OPTIONS", "404 Not Found", "", ""},
+		{"OPTIONS", "401 Unauthorized", "", ""}, // without a challenge it means nothing
+		{"OPTIONS", "400 Bad Request", "", ""},
+		{"OPTIONS", "503 Service Unavailable", "", ""},
 		{"OPTIONS", "501 Not Implemented", "", ""},
 		{"OPTIONS", "405 Method Not Allowed", "", ""},
 		{"DESCRIBE", "400 Bad Request", fault.Protocol, fault.Describe},
@@ -228,7 +248,7 @@ func TestALogInThatIsRefusedLaterIsNotTriedAgain(t *testing.T) {
 	t.Parallel()
 	for _, method := range []string{"SETUP", "PLAY"} {
 		challenge := func(l *line, request string) {
-			l.reply(request, "401 Unauthorized", "", `WWW-Authenticate: Digest realm="x", nonce="`+header(request, "CSeq")+`", stale=true`)
+			l.reply(request, "401 Unauthorized", "", `WWW-Authenticate: Digest realm="x", nonce="`+header(request, "CSeq")+`"`)
 		}
 		camera := &fake{on: map[string]func(*line, string){method: challenge}}
 		camera.on["OPTIONS"] = func(l *line, request string) {
@@ -247,6 +267,49 @@ func TestALogInThatIsRefusedLaterIsNotTriedAgain(t *testing.T) {
 		if camera.count(method) != 1 || session.Lingers() {
 			t.Errorf("%s: asked %d times, session %+v", method, camera.count(method), session)
 		}
+	}
+}
+
+// A nonce that has become too old is no refusal: each request is repeated with the new one, once.
+func TestLogIn_staleNonces(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		good bool // it takes the log-in with the nonce that it gave last
+		asks int  // DESCRIBE
+	}{"of a camera that changes them": {true, 3}, "without end": {false, 3}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			camera, plain := &fake{media: greyPicture, on: map[string]func(*line, string){}}, &fake{media: greyPicture}
+			var mu sync.Mutex
+			nonce, describes := 0, 0
+			for _, method := range []string{"DESCRIBE", "SETUP", "PLAY", "TEARDOWN"} {
+				camera.on[method] = func(l *line, request string) {
+					mu.Lock()
+					defer mu.Unlock()
+					fresh := nonce > 0 && strings.Contains(header(request, "Authorization"), fmt.Sprintf(`nonce="%d"`, nonce))
+					if method == "DESCRIBE" {
+						describes++
+						fresh = fresh && describes > 2 // the first log-in is too late already
+					}
+					nonce++
+					if !fresh || !c.good {
+						l.reply(request, "401 Unauthorized", "", fmt.Sprintf(`WWW-Authenticate: Digest realm="x", nonce="%d", stale=TRUE`, nonce))
+						return
+					}
+					plain.answer(l, request)
+				}
+			}
+			target := camera.start(t)
+			plain.describe = camera.describe
+			target.Username, target.Password = "viewer", "s3cr3t"
+			_, _, err := rtsp.Fetch(t.Context(), target, patient(), nil)
+			if c.good != (err == nil) || camera.count("DESCRIBE") != c.asks {
+				t.Errorf("%d DESCRIBE, %v", camera.count("DESCRIBE"), err)
+			}
+			if f := fault.From(err, "", ""); f != nil && (f.Class != fault.Auth || !strings.Contains(f.Hint, "the password is not the trouble")) {
+				t.Errorf("%+v", f)
+			}
+		})
 	}
 }
 

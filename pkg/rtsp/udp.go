@@ -15,7 +15,9 @@ const window = 32
 type sockets struct {
 	rtp, rtcp *net.UDPConn
 	port      int
-	camera    netip.Addr // nobody else is listened to
+	camera    netip.Addr // nobody else is listened to, but whom the camera announced
+	announced netip.Addr // the source of its answer to SETUP (RFC 2326 section 12.39); invalid when it named none
+	stranger  netip.Addr // somebody who sent here unannounced
 	buffer    []byte
 	waiting   map[uint16][]byte // packets that came too early, by sequence number
 	next      uint16
@@ -79,9 +81,11 @@ func (s *sockets) read(deadline time.Time) ([]byte, error) {
 	_ = s.rtp.SetReadDeadline(deadline)
 	for {
 		n, from, err := s.rtp.ReadFromUDPAddrPort(s.buffer)
-		if err != nil || from.Addr().Unmap().WithZone("") == s.camera.WithZone("") {
+		sender := from.Addr().Unmap().WithZone("")
+		if err != nil || sender == s.camera.WithZone("") || sender == s.announced {
 			return s.buffer[:n], err
 		}
+		s.stranger = sender
 	}
 }
 

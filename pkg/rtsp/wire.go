@@ -2,7 +2,6 @@ package rtsp
 
 import (
 	"bufio"
-	"bytes"
 	"encoding/binary"
 	"errors"
 	"io"
@@ -10,7 +9,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/bluenviron/gortsplib/v5/pkg/base"
+	"golang.org/x/sys/unix"
 )
 
 var (
@@ -18,11 +17,15 @@ var (
 	errNotRTSP = errors.New("not RTSP")
 )
 
-// answerStart is how every answer begins that the parser of base takes.
-const answerStart = "RTSP/1.0 "
-
-// readBuffer must hold one header line of base.Response, 2 KiB; the rest saves system calls.
+// readBuffer saves system calls, and is what one look ahead can see.
 const readBuffer = 32 << 10
+
+// mostJunk is how much that is no message is passed over at a time in search of the next one: a frame that lost its head, say,
+// which has at most 64 KiB. Before the first answer it is less: what speaks there may be no RTSP server at all.
+const (
+	mostJunk        = 128 << 10
+	mostJunkAtFirst = 64
+)
 
 // meter is a connection that gives at most so many bytes.
 type meter struct {
@@ -47,7 +50,16 @@ type wire struct {
 	meter  *meter
 	br     *bufio.Reader
 	packet []byte // of the last interleaved frame; reused
-	failed error  // of the first read that failed: the parsers of base hide it behind texts of their own
+	failed error  // of the first read that failed
+	bareCR bool   // the last line ended with CR alone
+
+	channels [2]byte   // of RTP and RTCP
+	lost     bool      // what was read last was no message, so only what is certainly one is taken
+	junk     int       // how much of that, since the last message
+	answered bool      // an answer has come
+	types    [128]bool // payload types that came on the channel of RTP
+	typed    bool      // any
+	deadline time.Time // that was asked for
 
 	mu          sync.Mutex
 	interrupted bool
@@ -55,7 +67,7 @@ type wire struct {
 }
 
 func newWire(conn net.Conn, limit int64) *wire {
-	w := &wire{meter: &meter{Conn: conn, left: limit}}
+	w := &wire{meter: &meter{Conn: conn, left: limit}, channels: [2]byte{0, 1}}
 	w.speak(w.meter)
 	return w
 }
@@ -81,6 +93,7 @@ func (r remember) Read(p []byte) (int, error) {
 func (w *wire) until(deadline time.Time) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	w.deadline = deadline
 	if w.interrupted && !w.deaf {
 		deadline = time.Unix(1, 0)
 	}
@@ -109,57 +122,161 @@ func (w *wire) farewell(deadline time.Time, bytes int64) {
 
 // message is one of the three things that come over the wire.
 type message struct {
-	answer  *base.Response
-	request *base.Request
+	answer  *answer
+	request *request
 	channel byte
 	packet  []byte // of the channel; valid until the next read
 }
 
-// next reads one message.
+// next reads one message. What is none is passed over, within a bound.
 func (w *wire) next() (message, error) {
-	m, err := w.parse()
-	if err != nil && w.failed != nil {
-		err = w.failed
-	}
-	return m, err
-}
-
-func (w *wire) parse() (message, error) {
 	for {
-		first, err := w.br.Peek(1)
+		m, ok, err := w.read()
 		if err != nil {
+			if w.failed != nil {
+				err = w.failed
+			}
+			return message{}, w.doubt(err)
+		}
+		if ok {
+			w.lost, w.junk = false, 0
+			w.answered = w.answered || m.answer != nil
+			return m, nil
+		}
+		if err := w.pass(); err != nil {
 			return message{}, err
 		}
-		switch c := first[0]; {
-		case c == base.InterleavedFrameMagicByte:
-			return w.interleaved()
-		case c == '\r' || c == '\n': // some cameras end a body with an empty line that its length does not count
-			if _, err := w.br.Discard(1); err != nil {
-				return message{}, err
+	}
+}
+
+// doubt says of an ended wait that what came instead was not RTSP, where something came and nothing else did.
+func (w *wire) doubt(err error) error {
+	if w.junk > 0 && (isTimeout(err) && w.lost || !w.answered && errors.Is(err, io.EOF)) {
+		return errNotRTSP
+	}
+	return err
+}
+
+// isTimeout reports whether a deadline has passed.
+func isTimeout(err error) bool {
+	var timeout net.Error
+	return errors.As(err, &timeout) && timeout.Timeout()
+}
+
+// read reads what comes next, if it is a message.
+func (w *wire) read() (m message, ok bool, err error) {
+	for n := 1; ; n++ {
+		if _, err := w.br.Peek(n); err != nil {
+			return message{}, false, err
+		}
+		ahead, _ := w.br.Peek(w.br.Buffered())
+		yes, maybe := w.startsMessage(ahead)
+		switch {
+		case yes && ahead[0] == '$':
+			m, err = w.interleaved()
+			return m, true, err
+		case yes:
+			if yes, _ := startsAnswer(ahead); yes {
+				m.answer, err = w.answer()
+			} else {
+				m.request, err = w.request()
 			}
-		case c >= 'A' && c <= 'Z':
-			return w.text()
-		default:
-			return message{}, errNotRTSP
+			return m, true, err
+		case !maybe:
+			return message{}, false, nil
+		}
+		n = max(n, len(ahead))
+	}
+}
+
+// startsMessage reports whether data begins like a message; maybe, when it is too short to tell.
+func (w *wire) startsMessage(data []byte) (yes, maybe bool) {
+	if data[0] == '$' {
+		return w.startsFrame(data)
+	}
+	if yes, maybe = startsAnswer(data); yes || maybe || w.lost {
+		return yes, maybe
+	}
+	return startsRequest(data)
+}
+
+// startsFrame reports whether data begins like a binary frame (RFC 2326 section 10.12): '$', channel, length, and then RTP or RTCP,
+// both of version 2. Where the framing was lost, it must be on a channel of ours, and of a kind that came there before.
+func (w *wire) startsFrame(data []byte) (yes, maybe bool) {
+	const head, least = 4, 4 // the least RTCP packet
+	if len(data) < head+2 {
+		return false, !w.lost || len(data) < 2 || w.ours(data[1])
+	}
+	size := int(binary.BigEndian.Uint16(data[2:]))
+	switch {
+	case size == 0:
+		return !w.lost, false
+	case data[head]>>6 != 2, size < least:
+		return false, false
+	case !w.lost:
+		return true, false
+	}
+	kind := data[head+1]
+	return w.ours(data[1]) && (isRTCP(kind) || !w.typed || w.types[kind&0x7f]), false
+}
+
+func (w *wire) ours(channel byte) bool { return channel == w.channels[0] || channel == w.channels[1] }
+
+// isRTCP reports whether the second byte of a packet is a packet type of RTCP (RFC 5761 section 4).
+func isRTCP(kind byte) bool { return kind >= 192 && kind <= 223 }
+
+// pass passes over what is no message, up to the next thing that may be one. Blanks and zeros are common between messages: a
+// body that is longer than its length says, a string with its end.
+func (w *wire) pass() error {
+	for {
+		ahead, err := w.br.Peek(w.br.Buffered())
+		if err != nil {
+			return err
+		}
+		if w.lost = w.lost || !isFiller(ahead[0]); w.lost && !w.answered && w.foreign(ahead) {
+			return errNotRTSP
+		}
+		at := 1
+		for ; at < len(ahead); at++ {
+			if yes, maybe := w.startsMessage(ahead[at:]); yes || maybe {
+				break
+			}
+			w.lost = w.lost || !isFiller(ahead[at])
+		}
+		_, _ = w.br.Discard(at)
+		if w.junk += at; w.junk > mostJunk {
+			return errNotRTSP
+		}
+		if at < len(ahead) {
+			return nil
+		}
+		if _, err := w.br.Peek(1); err != nil {
+			if w.failed != nil {
+				err = w.failed
+			}
+			return w.doubt(err)
+		}
+		return nil
+	}
+}
+
+func isFiller(c byte) bool { return c == 0 || c == ' ' || c == '\t' || c == '\r' || c == '\n' }
+
+// foreign reports whether what came before any answer is another protocol's: too much, or words, and no answer behind them.
+func (w *wire) foreign(ahead []byte) bool {
+	for i := range ahead {
+		if yes, maybe := startsAnswer(ahead[i:]); yes || maybe {
+			return false
 		}
 	}
+	words := 0
+	for words < len(ahead) && ahead[words] > ' ' && ahead[words] <= '~' {
+		words++
+	}
+	return words >= 3 || w.junk+len(ahead) > mostJunkAtFirst
 }
 
-// text reads an answer, or a request of the camera's. The parsers of base allow 255 headers of 2 KiB and 128 KiB of body.
-func (w *wire) text() (message, error) {
-	start, err := w.br.Peek(len(answerStart))
-	if err != nil {
-		return message{}, err
-	}
-	if string(start) == answerStart {
-		answer := &base.Response{}
-		return message{answer: answer}, answer.Unmarshal(w.br)
-	}
-	request := &base.Request{}
-	return message{request: request}, request.Unmarshal(w.br)
-}
-
-// interleaved reads a binary frame (RFC 2326 section 10.12): '$', channel, length.
+// interleaved reads a binary frame; its start has been seen.
 func (w *wire) interleaved() (message, error) {
 	var head [4]byte
 	if _, err := io.ReadFull(w.br, head[:]); err != nil {
@@ -170,24 +287,27 @@ func (w *wire) interleaved() (message, error) {
 		w.packet = make([]byte, size, max(size, 2048))
 	}
 	w.packet = w.packet[:size]
-	_, err := io.ReadFull(w.br, w.packet)
-	return message{channel: head[1], packet: w.packet}, err
+	if _, err := io.ReadFull(w.br, w.packet); err != nil {
+		return message{}, err
+	}
+	if head[1] == w.channels[0] && size > 1 && !isRTCP(w.packet[1]) {
+		w.typed, w.types[w.packet[1]&0x7f] = true, true
+	}
+	return message{channel: head[1], packet: w.packet}, nil
 }
 
 // nextAnswer reads the next answer and discards everything else, garbage included. It fails only when reading does.
-func (w *wire) nextAnswer() (*base.Response, error) {
+func (w *wire) nextAnswer() (*answer, error) {
 	for {
 		if err := w.skipToAnswer(); err != nil {
 			return nil, err
 		}
-		m, err := w.next()
-		if err == nil && m.answer != nil {
-			return m.answer, nil
+		if a, err := w.answer(); err == nil {
+			return a, nil
 		}
 		if w.failed != nil {
 			return nil, w.failed
 		}
-		_, _ = w.br.Discard(1) // so that the next search begins behind it
 	}
 }
 
@@ -195,20 +315,24 @@ func (w *wire) nextAnswer() (*base.Response, error) {
 // garbage, where no framing can be trusted.
 func (w *wire) skipToAnswer() error {
 	for {
-		if _, err := w.br.Peek(len(answerStart)); err != nil {
-			return err
-		}
-		buffered, err := w.br.Peek(w.br.Buffered())
+		ahead, err := w.br.Peek(max(1, w.br.Buffered()))
 		if err != nil {
 			return err
 		}
-		at := bytes.Index(buffered, []byte(answerStart))
-		if at >= 0 {
-			_, err = w.br.Discard(at)
+		at, found, partial := 0, false, false
+		for ; at < len(ahead) && !found && !partial; at++ {
+			found, partial = startsAnswer(ahead[at:])
+		}
+		if found || partial {
+			at--
+		}
+		if _, err = w.br.Discard(at); err != nil || found {
 			return err
 		}
-		if _, err := w.br.Discard(len(buffered) - len(answerStart) + 1); err != nil {
-			return err
+		if partial {
+			if _, err := w.br.Peek(len(ahead) - at + 1); err != nil {
+				return err
+			}
 		}
 	}
 }
@@ -219,11 +343,31 @@ func (w *wire) send(raw []byte) error {
 	return err
 }
 
+// hangUp says that we have nothing more to say (FIN), and goes on listening. It reports whether it could.
+func (w *wire) hangUp() bool {
+	conn, ok := w.meter.Conn.(*net.TCPConn)
+	return ok && conn.CloseWrite() == nil
+}
+
+// acknowledged reports whether the kernel of the other side has taken all that we sent (SIOCOUTQ of tcp(7) counts what it has not).
+func (w *wire) acknowledged() bool {
+	conn, ok := w.meter.Conn.(*net.TCPConn)
+	if !ok {
+		return false
+	}
+	raw, err := conn.SyscallConn()
+	if err != nil {
+		return false
+	}
+	left := 1
+	err = raw.Control(func(fd uintptr) { left, err = unix.IoctlGetInt(int(fd), unix.SIOCOUTQ) })
+	return err == nil && left == 0
+}
+
 // hungUp reports whether the camera closed the connection in order (FIN).
 func (w *wire) hungUp() bool { return errors.Is(w.failed, io.EOF) }
 
 // broken reports whether nothing can be said on the connection any more. A passed deadline or limit does not break it.
 func (w *wire) broken() bool {
-	var timeout net.Error
-	return w.failed != nil && !errors.Is(w.failed, errFlood) && (!errors.As(w.failed, &timeout) || !timeout.Timeout())
+	return w.failed != nil && !errors.Is(w.failed, errFlood) && !isTimeout(w.failed)
 }
