@@ -105,10 +105,15 @@ func runDoctor(c *cli, cmd *cobra.Command, f doctorFlags, args []string) error {
 	if err != nil {
 		return err
 	}
+	var known []doctor.Ignored
+	for _, ignored := range set.config.Doctor.Ignore {
+		known = append(known, doctor.Ignored(ignored))
+	}
 	report := doctor.Examine(seen, doctor.Terms{
 		Rules:            sweep.Rules{OlderThan: set.config.Reap.OlderThan, SilentFor: set.config.Reap.SilentFor},
-		DefaultLimit:     set.config.Inventory.Defaults.MaxConnections,
+		DefaultLimit:     camera.DefaultMaxConnections, // what the defaults say is of the inventory
 		ProcessesWarning: set.config.Doctor.ProcessesWarning, ProcessesCritical: set.config.Doctor.ProcessesCritical,
+		Ignore: known,
 	})
 	for i := range report.Findings {
 		report.Findings[i].Remedy = c.asTyped(report.Findings[i].Remedy)

@@ -51,7 +51,9 @@ func cameraTable(p *page, cameras []doctor.Camera) {
 			limit += "?"
 		}
 		slots := fmt.Sprintf("%d/%s", c.Connections, limit)
-		if p.screen {
+		if c.Server && c.Limit == 0 {
+			slots = fmt.Sprintf("%d, server", c.Connections)
+		} else if p.screen {
 			slots = bar(p, c) + " " + slots
 		}
 		oldest, rtt, why := "", "", c.Note

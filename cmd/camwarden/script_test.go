@@ -26,7 +26,7 @@ const patience = 10 * time.Second
 
 func TestMain(m *testing.M) {
 	// The scripts run this very binary as camwarden: what is tested is main, real processes and real exit codes.
-	testscript.Main(suite{m}, map[string]func(){"camwarden": main, "container": container})
+	testscript.Main(suite{m}, map[string]func(){"camwarden": main, "container": container, "socat": forward})
 }
 
 // suite are the tests, with a camwarden beside them that has no race detector.

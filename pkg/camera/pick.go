@@ -156,6 +156,7 @@ func (inv Inventory) limited(c Camera, names *resolver) Camera {
 			return c
 		}
 	}
+	c.LimitAssumed = true // what the defaults say was said of the inventory
 	return c
 }
 

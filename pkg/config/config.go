@@ -54,9 +54,17 @@ type Reap struct {
 	Programs  []string
 }
 
-// Doctor is from how many capturing processes on it is a finding.
+// Doctor is from how many capturing processes on it is a finding, and which findings are known.
 type Doctor struct {
 	ProcessesWarning, ProcessesCritical int
+
+	Ignore []Ignored
+}
+
+// Ignored is a finding of doctor's that is known, and counts for nothing.
+type Ignored struct {
+	Code    string `json:"code"`
+	Subject string `json:"subject"` // empty: any
 }
 
 // Default returns the configuration that holds without a file.

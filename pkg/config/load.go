@@ -9,8 +9,11 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"syscall"
 	"time"
+
+	"gopkg.in/yaml.v3"
 
 	"github.com/camwarden/camwarden/pkg/camera"
 	"github.com/camwarden/camwarden/pkg/fault"
@@ -191,10 +194,39 @@ func (l *loader) doctor(n *node) {
 	m.each(map[string]func(*node){
 		"processes_warning":  func(n *node) { l.number(n, 1, 1_000_000, &d.ProcessesWarning) },
 		"processes_critical": func(n *node) { l.number(n, 1, 1_000_000, &d.ProcessesCritical) },
+		"ignore":             l.ignore,
 	})
 	if d.ProcessesCritical < d.ProcessesWarning {
 		l.problem(cmpNode(m.value("processes_critical"), m.value("processes_warning")),
 			"processes_critical (%d) is less than processes_warning (%d)", d.ProcessesCritical, d.ProcessesWarning)
+	}
+}
+
+// ignore reads the findings that are known.
+func (l *loader) ignore(n *node) {
+	list := target(n)
+	if isNull(list) {
+		return
+	}
+	if list.Kind != yaml.SequenceNode {
+		l.problem(list, "ignore: a list is needed here, of items like {code: blind-connections, subject: connections}")
+		return
+	}
+	for _, item := range list.Content {
+		m, ok := l.mapping(item)
+		if !ok {
+			continue
+		}
+		var known Ignored
+		m.each(map[string]func(*node){
+			"code":    func(n *node) { l.text(n, &known.Code) },
+			"subject": func(n *node) { l.text(n, &known.Subject) },
+		})
+		if known.Code == "" || strings.Trim(known.Code, "abcdefghijklmnopqrstuvwxyz0123456789-") != "" {
+			l.problem(target(item), "ignore: the code of a finding is needed, as doctor prints it, like blind-connections")
+			continue
+		}
+		l.c.Doctor.Ignore = append(l.c.Doctor.Ignore, known)
 	}
 }
 

@@ -89,6 +89,8 @@ type DocumentReap struct {
 type DocumentDoctor struct {
 	ProcessesWarning  int `json:"processes_warning"`
 	ProcessesCritical int `json:"processes_critical"`
+
+	Ignore []Ignored `json:"ignore"`
 }
 
 // Redacted returns what `config show` prints.
@@ -98,7 +100,7 @@ func (c *Config) Redacted() Document {
 		Cooldown: c.Cooldown.String(), JPEGQuality: c.JPEGQuality, FFmpeg: DocumentFFmpeg(c.FFmpeg),
 		Defaults: commonOf(c.Inventory.Defaults), Subnets: []DocumentNet{}, Cameras: []DocumentCam{},
 		Reap:   DocumentReap{OlderThan: c.Reap.OlderThan.String(), SilentFor: c.Reap.SilentFor.String(), Programs: list(c.Reap.Programs)},
-		Doctor: DocumentDoctor(c.Doctor), Notices: list(c.Notices),
+		Doctor: DocumentDoctor{c.Doctor.ProcessesWarning, c.Doctor.ProcessesCritical, append([]Ignored{}, c.Doctor.Ignore...)}, Notices: list(c.Notices),
 	}
 	if g := c.Go2rtc; g != nil {
 		d.Go2rtc = &DocumentGo2rtc{

@@ -81,8 +81,10 @@ const template = `# camwarden: which cameras there are, and how to treat them.
 #  silent_for: 5m
 #  programs: [ffmpeg, ffprobe]
 
-# From how many capturing processes on it is a finding.
+# From how many captures on it is a finding, and the findings that are known and count for nothing:
+# [{code: blind-connections, subject: connections}], where no subject means any.
 #doctor:
 #  processes_warning: 5
 #  processes_critical: 20
+#  ignore: []
 `

@@ -82,12 +82,32 @@ func order(code string) int {
 	return len(codes)
 }
 
+// acknowledge marks the findings that are known. They come last.
+func (e *examination) acknowledge() {
+	for i := range e.report.Findings {
+		f := &e.report.Findings[i]
+		f.Acknowledged = slices.ContainsFunc(e.terms.Ignore, func(known Ignored) bool {
+			return known.Code == f.Code && (known.Subject == "" || known.Subject == f.Subject)
+		})
+	}
+	slices.SortStableFunc(e.report.Findings, func(a, b Finding) int {
+		switch {
+		case a.Acknowledged == b.Acknowledged:
+			return 0
+		case a.Acknowledged:
+			return 1
+		}
+		return -1
+	})
+}
+
 // judge reads the status from the findings: the worst of critical and warning. When nothing worse was seen than that
 // something could not be seen, nobody knows.
 func (e *examination) judge() {
 	e.report.Status = OK
 	for _, f := range e.report.Findings {
 		switch {
+		case f.Acknowledged:
 		case f.Severity == Critical:
 			e.report.Status = InDanger
 			return
@@ -105,6 +125,6 @@ func (e *examination) judge() {
 // Reaches reports whether some finding is at least as bad as that.
 func (r Report) Reaches(least Severity) bool {
 	return slices.ContainsFunc(r.Findings, func(f Finding) bool {
-		return f.Severity == Critical || least == Warning && f.Severity == Warning
+		return !f.Acknowledged && (f.Severity == Critical || least == Warning && f.Severity == Warning)
 	})
 }

@@ -18,6 +18,14 @@ type Terms struct {
 	Rules                               sweep.Rules
 	DefaultLimit                        int // connections that a camera of which nothing is known is assumed to allow
 	ProcessesWarning, ProcessesCritical int
+
+	Ignore []Ignored // findings that are known
+}
+
+// Ignored is a finding that somebody knows of.
+type Ignored struct {
+	Code    string
+	Subject string // empty: any
 }
 
 // Severity is how bad a finding is.
@@ -49,6 +57,8 @@ type Finding struct {
 	Summary  string   `json:"summary"`
 	Evidence string   `json:"evidence"`
 	Remedy   string   `json:"remedy"`
+
+	Acknowledged bool `json:"acknowledged"` // somebody has said that it is known: it counts for nothing
 
 	at    netip.AddrPort // the camera it is about, for what silences what
 	cause string         // another thing that was found and explains this; empty: none
@@ -146,6 +156,7 @@ type Camera struct {
 	Connections  int          `json:"connections"`
 	Limit        int          `json:"limit"`
 	LimitAssumed bool         `json:"limit_assumed"`
+	Server       bool         `json:"server"` // no camera: a process of this host listens there; its limit is 0 unless somebody named one
 	Processes    int          `json:"processes"`
 	OldestAgeMS  int64        `json:"oldest_age_ms"`
 	State        string       `json:"state"`
@@ -199,6 +210,7 @@ func Examine(s observe.Observation, terms Terms) Report {
 	e.findHygiene()
 	e.findBlind()
 	e.silence()
+	e.acknowledge()
 	e.judge()
 	return e.report
 }

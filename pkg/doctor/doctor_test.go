@@ -127,19 +127,58 @@ func TestEveryFindingHasItsCase(t *testing.T) {
 				})
 			}, []string{"process-unleased"}, doctor.InDanger, "pid 42",
 		},
-		"many recorders": {
+		"forty recorders": {
+			func(s *scene) {
+				for i := range 40 {
+					s.process(host(i+1), cmdline.Streaming, time.Hour, heard)
+				}
+			}, []string{}, doctor.OK, "",
+		},
+		"many captures": {
 			func(s *scene) {
 				for i := range 6 {
-					s.process(host(i+1), cmdline.Streaming, time.Hour, heard)
+					s.process(host(i+1), cmdline.OneFrame, time.Minute, heard)
 				}
 			}, []string{"processes-many"}, doctor.Warned, "6 processes",
 		},
-		"very many recorders": {
+		"very many captures": {
 			func(s *scene) {
 				for i := range 20 {
-					s.process(host(i+1), cmdline.Streaming, time.Hour, heard)
+					s.process(host(i+1), cmdline.OneFrame, time.Minute, heard)
 				}
 			}, []string{"processes-many"}, doctor.InDanger, "20 processes",
+		},
+		"very many captures, for which a go2rtc or a camwarden answers": {
+			func(s *scene) {
+				s.Leases = []observe.Lease{{ID: "L1", Kind: ledger.Process, Standing: ledger.Live}}
+				for i := range 20 {
+					s.process(host(i+1), cmdline.OneFrame, time.Minute, heard, func(p *observe.Process, _ *observe.Connection) {
+						if p.Go2rtc = i%2 == 0; !p.Go2rtc {
+							p.Lease = "L1"
+						}
+					})
+				}
+			}, []string{}, doctor.OK, "",
+		},
+		"a server of this host, full by any camera's measure, and an owner that is hidden": {
+			func(s *scene) {
+				s.Servers = []netip.AddrPort{gate}
+				s.Cameras = inventory(2)
+				s.Cameras[0].LimitAssumed = true
+				for range 4 {
+					s.process(gate, cmdline.Unknown, time.Hour, func(p *observe.Process, _ *observe.Connection) { p.Configured = false })
+				}
+				s.Connections[3].PID = 0
+			}, []string{}, doctor.OK, "",
+		},
+		"a server of this host to which the configuration gives a limit": {
+			func(s *scene) {
+				s.Servers = []netip.AddrPort{gate}
+				s.Cameras = inventory(2)
+				for range 2 {
+					s.process(gate, cmdline.Streaming, time.Hour, heard)
+				}
+			}, []string{"camera-exhausted"}, doctor.InDanger, "the limit is 2;",
 		},
 		"a silent recorder": {
 			func(s *scene) { s.process(gate, cmdline.Streaming, time.Hour) }, []string{"process-silent"}, doctor.Warned, "--include silent",
@@ -262,7 +301,13 @@ func TestEveryFindingHasItsCase(t *testing.T) {
 			}, []string{"ledger-split"}, doctor.Warned, "state_dir",
 		},
 		"a password that all can read": {
-			func(s *scene) { s.process(gate, cmdline.Streaming, time.Hour, heard, secret) }, []string{"password-in-arguments"}, doctor.Warned, "1 process shows",
+			func(s *scene) { s.process(gate, cmdline.OneFrame, time.Minute, heard, secret) }, []string{"password-in-arguments"}, doctor.Warned, "1 process shows",
+		},
+		"recorders whose passwords all can read": {
+			func(s *scene) {
+				s.process(host(1), cmdline.Streaming, time.Hour, heard, secret)
+				s.process(host(2), cmdline.Streaming, time.Hour, heard, secret)
+			}, []string{"password-in-arguments"}, doctor.OK, "2 processes show",
 		},
 		"an old ffmpeg with a blank in its path": {func(s *scene) { s.Facts.Tool = &observe.Tool{Path: "/opt/my tools/ffmpeg", Old: true} }, []string{"ffmpeg-old"}, doctor.Warned, "'/opt/my tools/ffmpeg' -version"},
 		"a go2rtc at a socket that does not answer": {
@@ -346,7 +391,7 @@ func TestACauseSilencesItsConsequences(t *testing.T) {
 		}, slices.Repeat([]string{"process-overdue"}, 25)},
 		"but not when the others are many too": {func(s *scene) {
 			for i := range 6 {
-				s.process(host(i+1), cmdline.Streaming, time.Hour, heard)
+				s.process(host(i+1), cmdline.OneFrame, time.Minute, heard)
 			}
 			s.process(host(99), cmdline.OneFrame, time.Hour)
 		}, []string{"process-overdue", "processes-many"}},
@@ -370,6 +415,41 @@ func TestACauseSilencesItsConsequences(t *testing.T) {
 		c.set(s)
 		if got := codes(doctor.Examine(s.Observation, terms())); !slices.Equal(got, c.want) {
 			t.Errorf("%s: %v, want %v", name, got, c.want)
+		}
+	}
+}
+
+func TestWhatIsAcknowledgedIsToldAndCountsForNothing(t *testing.T) {
+	t.Parallel()
+	s := newScene()
+	s.Blind = []observe.Blind{{Where: "connections", Why: "permission denied"}}
+	s.process(gate, cmdline.Streaming, time.Hour)
+	s.process(host(7), cmdline.OneFrame, time.Hour)
+	for name, c := range map[string]struct {
+		ignore []doctor.Ignored
+		status doctor.Status
+		known  int
+	}{
+		"nothing":            {nil, doctor.InDanger, 0},
+		"another subject":    {[]doctor.Ignored{{Code: "process-overdue", Subject: "192.168.125.8:554"}}, doctor.InDanger, 0},
+		"the leak":           {[]doctor.Ignored{{Code: "process-overdue", Subject: "192.168.125.7:554"}}, doctor.Warned, 1},
+		"the silence too":    {[]doctor.Ignored{{Code: "process-overdue", Subject: "192.168.125.7:554"}, {Code: "process-silent"}}, doctor.CannotTell, 2},
+		"what is blind too":  {[]doctor.Ignored{{Code: "process-overdue"}, {Code: "process-silent"}, {Code: "blind-connections", Subject: "connections"}}, doctor.OK, 3},
+		"a code of no sense": {[]doctor.Ignored{{Code: "process"}}, doctor.InDanger, 0},
+	} {
+		with := terms()
+		with.Ignore = c.ignore
+		r := doctor.Examine(s.Observation, with)
+		known := 0
+		for _, f := range r.Findings {
+			if f.Acknowledged {
+				known++
+			} else if known > 0 {
+				t.Errorf("%s: %s stands behind what is acknowledged", name, f.Code)
+			}
+		}
+		if r.Status != c.status || known != c.known || len(r.Findings) != 3 || r.Reaches(doctor.Critical) != (c.status == doctor.InDanger) || r.Reaches(doctor.Warning) != (c.status != doctor.OK) {
+			t.Errorf("%s: status %s, %d acknowledged of %v", name, r.Status, known, codes(r))
 		}
 	}
 }

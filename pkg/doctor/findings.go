@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/camwarden/camwarden/pkg/cmdline"
 	"github.com/camwarden/camwarden/pkg/observe"
 	"github.com/camwarden/camwarden/pkg/proc"
 	"github.com/camwarden/camwarden/pkg/sweep"
@@ -75,16 +76,24 @@ func (e *examination) findLeaks() {
 			Evidence: pids(g.of) + ": " + g.of[0].Why, Remedy: "camwarden reap" + g.argument(),
 		})
 	}
-	// A leak is the cause of many processes: without it, are they still many?
-	total, leaked := e.report.Processes.Total, 0
+	e.findMany()
+}
+
+// findMany finds that many processes hold cameras that should be gone soon. Those that stream are there to stay: a recorder has
+// one for each of its cameras, and whether their cameras are silent is another finding. So are those that somebody answers for.
+func (e *examination) findMany() {
+	total, leaked := 0, 0
 	for _, d := range e.decisions {
 		if d.Leaked {
 			leaked++
 		}
+		if d.Leaked || !d.Go2rtc && d.Lease == "" && d.Owner == nil && (d.Shape == cmdline.OneFrame || d.Shape == cmdline.Unknown && d.Configured) {
+			total++
+		}
 	}
 	f := Finding{
 		Code: "processes-many", Severity: Warning, Subject: e.host(),
-		Summary:  fmt.Sprintf("%s hold cameras on this host", processes(total)),
+		Summary:  fmt.Sprintf("%s that should end soon hold cameras on this host", processes(total)),
 		Evidence: fmt.Sprintf("%d of them are leaked; the thresholds are %d and %d", leaked, e.terms.ProcessesWarning, e.terms.ProcessesCritical),
 		Remedy:   "camwarden doctor -o json | jq '.processes.list[] | {pid, program, parent, camera, why}'",
 	}
@@ -94,7 +103,8 @@ func (e *examination) findLeaks() {
 	case e.terms.ProcessesWarning <= 0 || total < e.terms.ProcessesWarning:
 		return
 	}
-	if leaked > 0 && (total-leaked < e.terms.ProcessesWarning) {
+	// A leak is the cause of many processes: without it, are they still many?
+	if leaked > 0 && total-leaked < e.terms.ProcessesWarning {
 		f.cause = "a leak"
 	}
 	e.find(f)
@@ -200,6 +210,9 @@ func (e *examination) findSlots() {
 }
 
 func (e *examination) findHidden(c Camera) {
+	if c.Server && c.Limit == 0 {
+		return // nothing of it can be short
+	}
 	hidden, uids := 0, []string{}
 	for _, conn := range e.seen.Connections {
 		if conn.Remote != c.at || !conn.HiddenOwner() {

@@ -149,7 +149,7 @@ func write(t *testing.T, name, text string) {
 
 func validate(t *testing.T, document []byte) {
 	t.Helper()
-	schema, err := jsonschema.NewCompiler().Compile(filepath.Join("..", "..", "testdata", "schema", "doctor.json"))
+	schema, err := jsonschema.NewCompiler().Compile(filepath.Join("..", "schema", "doctor.json"))
 	if err != nil {
 		t.Fatal(err)
 	}

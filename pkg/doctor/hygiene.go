@@ -11,9 +11,13 @@ import (
 // findHygiene tells what is not the trouble of today, and may be that of tomorrow.
 func (e *examination) findHygiene() {
 	var exposed []sweep.Decision
+	severity := Info // of a recorder it is how its maker calls ffmpeg, which nobody here can change
 	for _, d := range e.decisions {
 		if d.Secret && d.Shape != cmdline.NoCamera {
 			exposed = append(exposed, d)
+			if d.Shape == cmdline.OneFrame {
+				severity = Warning
+			}
 		}
 	}
 	if n := len(exposed); n > 0 {
@@ -22,7 +26,7 @@ func (e *examination) findHygiene() {
 			verb = "shows"
 		}
 		e.find(Finding{
-			Code: "password-in-arguments", Severity: Warning, Subject: processes(n),
+			Code: "password-in-arguments", Severity: severity, Subject: processes(n),
 			Summary:  fmt.Sprintf("%s %s a password in the argument list, which every user of this host can read", processes(n), verb),
 			Evidence: pids(exposed),
 			Remedy:   "camwarden snapshot CAMERA    # gives URLs to ffmpeg on standard input; then change the password",

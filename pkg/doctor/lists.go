@@ -137,7 +137,11 @@ func (e *examination) cameras() {
 		})
 	}
 	for i := range e.report.Cameras {
-		e.fill(&e.report.Cameras[i])
+		c := &e.report.Cameras[i]
+		if c.Server = c.at.IsValid() && e.seen.IsServer(c.at); c.Server && c.LimitAssumed {
+			c.Limit, c.LimitAssumed = 0, false
+		}
+		e.fill(c)
 	}
 }
 

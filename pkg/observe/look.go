@@ -35,6 +35,8 @@ type looker struct {
 	ports  []uint16
 	ahead  func() (proc.Sockets, error) // the connections to the ports of the scope, which are listed while the table is read
 	conns  []proc.Conn
+	from   map[uint64]int // of connections in other network namespaces, by inode: a process there
+	others []int          // one process of each other network namespace that was looked into
 	unread []unread
 }
 
@@ -69,6 +71,7 @@ func Look(ctx context.Context, book *ledger.Ledger, fs proc.FS, scope Scope) Obs
 	}
 	l.readCandidates(ctx)
 	l.readSockets(ctx)
+	l.readServers(ctx)
 	l.lookAtStreams(ctx)
 	l.note()
 	l.readServer(ctx)

@@ -18,23 +18,24 @@ const Schema = "camwarden.observation/1"
 // Observation is one reading of what on this host has to do with cameras, within a scope. It holds no secret, and can
 // be saved and judged again elsewhere. What could not be read stands in Blind; a list that is empty means that there was nothing.
 type Observation struct {
-	Schema      string       `json:"schema"`
-	Host        string       `json:"host"`
-	TakenAt     time.Time    `json:"taken_at"`
-	UID         int          `json:"uid"` // who looked
-	Limits      Limits       `json:"limits"`
-	Cameras     []Camera     `json:"cameras"`
-	Processes   []Process    `json:"processes"`
-	Connections []Connection `json:"connections"`
-	Leases      []Lease      `json:"leases"`
-	Go2rtc      *Server      `json:"go2rtc"` // nil: none is configured
-	Facts       Facts        `json:"facts"`
-	Blind       []Blind      `json:"blind"`
-	Table       int          `json:"table"` // processes in the table that was read
-	Method      string       `json:"method"`
-	Unsighted   bool         `json:"unsighted"`                // what matters for a verdict could not be read
-	HidesOthers bool         `json:"hides_others,omitempty"`   // the processes of other users are kept from us (hidepid)
-	HidesSince  int64        `json:"hides_since_ms,omitempty"` // age of the oldest capture of one frame that does not say where it reads from, its sockets closed to us
+	Schema      string           `json:"schema"`
+	Host        string           `json:"host"`
+	TakenAt     time.Time        `json:"taken_at"`
+	UID         int              `json:"uid"` // who looked
+	Limits      Limits           `json:"limits"`
+	Cameras     []Camera         `json:"cameras"`
+	Processes   []Process        `json:"processes"`
+	Connections []Connection     `json:"connections"`
+	Servers     []netip.AddrPort `json:"servers,omitempty"` // addresses that are no cameras: a process of this host listens there
+	Leases      []Lease          `json:"leases"`
+	Go2rtc      *Server          `json:"go2rtc"` // nil: none is configured
+	Facts       Facts            `json:"facts"`
+	Blind       []Blind          `json:"blind"`
+	Table       int              `json:"table"` // processes in the table that was read
+	Method      string           `json:"method"`
+	Unsighted   bool             `json:"unsighted"`                // what matters for a verdict could not be read
+	HidesOthers bool             `json:"hides_others,omitempty"`   // the processes of other users are kept from us (hidepid)
+	HidesSince  int64            `json:"hides_since_ms,omitempty"` // age of the oldest capture of one frame that does not say where it reads from, its sockets closed to us
 
 	Self    proc.Identity `json:"-"` // who looked
 	Relayed *Relayed      `json:"-"` // what is ours in a go2rtc, for those who end what is left of it; nil: it was not in the scope

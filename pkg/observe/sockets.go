@@ -95,11 +95,16 @@ func (l *looker) sockets(ports []uint16) ([]proc.Conn, []unread) {
 	}
 	unwanted := func(c proc.Conn) bool { return !l.scope.Limits.Cover(c.Remote) || again(c) }
 	all := slices.DeleteFunc(here.Conns, unwanted)
-	for _, pid := range l.elsewhere() {
+	l.others, l.from = l.elsewhere(), map[uint64]int{}
+	for _, pid := range l.others {
 		there, err := l.fs.ConnectionsIn(pid, ports)
 		switch {
 		case err == nil:
-			all = append(all, slices.DeleteFunc(there.Conns, unwanted)...)
+			found := slices.DeleteFunc(there.Conns, unwanted)
+			for _, c := range found {
+				l.from[c.Inode] = pid
+			}
+			all = append(all, found...)
 		case !vanished(err):
 			missing = append(missing, unread{"connections of another network namespace", err, false})
 		}

@@ -2,6 +2,7 @@ package proc
 
 import (
 	"bufio"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -10,6 +11,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -17,37 +19,100 @@ import (
 
 // Listener is a socket at which a server of this host waits for connections.
 type Listener struct {
-	Inode uint64 // of the socket: another life of the server has another one
-	UID   uint32 // who made it
+	Local netip.AddrPort // where; an unspecified address stands for all of its network namespace. The zero AddrPort at a path
+	Inode uint64         // of the socket: another life of the server has another one
+	UID   uint32         // who made it
 }
 
 // Listening returns the socket that waits at a TCP address; found is false when none does in this network namespace. Where
 // two wait, at the very address and at all of the host's, the kernel prefers the former, and so does this.
 func (f FS) Listening(address netip.AddrPort) (listener Listener, found bool, err error) {
-	address = Plain(address)
+	listeners, err := readListeners(filepath.Join(f.root(), "net"))
+	if err != nil {
+		return Listener{}, false, err
+	}
+	listener, found = Waiting(listeners, Plain(address), ownAddress)
+	return listener, found, nil
+}
+
+// Listeners returns the TCP sockets that wait in the network namespace of process pid. Its tables are open to every user.
+func (f FS) Listeners(pid int) ([]Listener, error) {
+	listeners, err := readListeners(f.path(pid, "net"))
+	if err != nil {
+		return nil, vanished(pid, err)
+	}
+	return listeners, nil
+}
+
+// Waiting returns the socket that waits at an address, of those of one network namespace. Own says which addresses are
+// the namespace's.
+func Waiting(listeners []Listener, address netip.AddrPort, own func(netip.Addr) bool) (listener Listener, found bool) {
+	for _, l := range listeners {
+		switch {
+		case l.Local == address:
+			return l, true
+		case l.Local.Port() == address.Port() && l.Local.Addr().IsUnspecified() && own(address.Addr()):
+			listener, found = l, true
+		}
+	}
+	return listener, found
+}
+
+func readListeners(dir string) ([]Listener, error) {
+	var listeners []Listener
 	for _, name := range []string{"tcp", "tcp6"} {
-		file, err := os.Open(filepath.Join(f.root(), "net", name))
+		file, err := os.Open(filepath.Join(dir, name))
 		if name == "tcp6" && errors.Is(err, fs.ErrNotExist) {
 			continue // a kernel without IPv6
 		}
 		if err != nil {
-			return Listener{}, false, err
+			return nil, err
 		}
-		listeners, err := parseListeners(file)
+		found, err := parseListeners(file)
 		file.Close()
 		if err != nil {
-			return Listener{}, false, fmt.Errorf("%s: %w", file.Name(), err)
+			return nil, fmt.Errorf("%s: %w", file.Name(), err)
 		}
-		for _, l := range listeners {
-			switch {
-			case l.Local == address:
-				return Listener{Inode: l.Inode, UID: l.UID}, true, nil
-			case l.Local.Port() == address.Port() && l.Local.Addr().IsUnspecified() && ownAddress(address.Addr()):
-				listener, found = Listener{Inode: l.Inode, UID: l.UID}, true
-			}
+		for _, l := range found {
+			listeners = append(listeners, Listener{Local: l.Local, Inode: l.Inode, UID: l.UID})
 		}
 	}
-	return listener, found, nil
+	return listeners, nil
+}
+
+// Addresses returns the IP addresses of the network namespace of process pid (net/fib_trie, net/if_inet6), loopback ones
+// left out. Its tables are open to every user.
+func (f FS) Addresses(pid int) ([]netip.Addr, error) {
+	trie, err := slurp(f.path(pid, "net", "fib_trie"))
+	if err != nil {
+		return nil, vanished(pid, err)
+	}
+	var found []netip.Addr
+	add := func(addr netip.Addr, err error) {
+		if err == nil && !addr.IsLoopback() && !slices.Contains(found, addr) {
+			found = append(found, addr)
+		}
+	}
+	last := ""
+	for line := range strings.Lines(string(trie)) { // "|-- 172.17.0.2" and, below it, "/32 host LOCAL"
+		line = strings.TrimSpace(line)
+		if leaf, ok := strings.CutPrefix(line, "|-- "); ok {
+			last = leaf
+		} else if line == "/32 host LOCAL" {
+			add(netip.ParseAddr(last))
+		}
+	}
+	six, err := slurp(f.path(pid, "net", "if_inet6"))
+	if errors.Is(err, fs.ErrNotExist) {
+		return found, nil // a kernel without IPv6, most likely
+	}
+	for line := range strings.Lines(string(six)) {
+		raw, err := hex.DecodeString(strings.SplitN(line, " ", 2)[0])
+		if addr, ok := netip.AddrFromSlice(raw); ok {
+			add(addr, err)
+		}
+	}
+	return found, err
 }
 
 // parseListeners reads the listening sockets, with which the table begins: the thousands of connections behind them are

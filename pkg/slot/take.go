@@ -78,6 +78,9 @@ func (t Table) try(ctx context.Context, request Request, address netip.AddrPort)
 	}
 	defer func() { _ = lock.Unlock() }() // what can fail in it does no harm: closing the file lets go
 	seen, err := t.count(address, request.Camera.MaxConnections, request.Camera.Reserve)
+	if err == nil && seen.Free() == 0 && request.Camera.LimitAssumed && t.isServer(ctx, address) {
+		seen.Limit = seen.Used() + seen.Reserve + 1
+	}
 	if err != nil || seen.Free() == 0 {
 		return nil, seen, err
 	}
@@ -185,4 +188,15 @@ func (s tally) unhide() string {
 		}
 	}
 	return ""
+}
+
+// isServer reports whether an address is no camera, but one where a process of this host listens, and none that only
+// forwards: nobody has said how many may connect to it, and it takes as many as come.
+func (t Table) isServer(ctx context.Context, address netip.AddrPort) bool {
+	listener, found, err := t.FS.Listening(address)
+	if err != nil || !found {
+		return false
+	}
+	forwarders, err := t.FS.Forwarders(ctx, nil)
+	return err == nil && !forwarders.Hold(listener)
 }

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net/netip"
 	"net/url"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -150,15 +149,8 @@ func (k *Keeper) Relay() *ledger.Relay {
 		return nil
 	}
 	k.listener, k.relay = l, &ledger.Relay{ID: id, UID: l.UID}
-	if stat, err := k.fs.Stat(id.PID); id.PID != 0 && (err != nil || isProxy(stat.Comm)) {
+	if stat, err := k.fs.Stat(id.PID); id.PID != 0 && (err != nil || proc.Forwards(stat.Comm)) {
 		k.relay = nil
 	}
 	return k.relay
-}
-
-// isProxy knows those that listen for a server that is elsewhere, by the 15 bytes that the kernel shows of their names.
-func isProxy(program string) bool {
-	return slices.Contains([]string{
-		"docker-proxy", "rootlessport", "slirp4netns", "pasta", "pasta.avx2", "nginx", "haproxy", "caddy", "traefik", "envoy", "apache2", "httpd", "socat", "ssh", "sshd",
-	}, program)
 }

@@ -1,6 +1,6 @@
 """Serve test pictures over RTSP by GStreamer, as H.264: a camera that nobody of camwarden wrote.
 
-usage: server.py HOST PATTERN...     one stream a pattern of videotestsrc, at /PATTERN
+usage: server.py HOST PATTERN...     one stream a pattern of videotestsrc, at /PATTERN; +NAME takes one that is published at /NAME
        server.py --reference PATTERN the picture itself on stdout, RGB, as it is before the encoder sees it
        server.py --check             ends with 0 if everything needed is installed
 
@@ -58,7 +58,12 @@ def serve(host, patterns):
         server.set_auth(log_in(user, os.environ["RTSP_PASSWORD"]))
     for pattern in patterns:
         factory = GstRtspServer.RTSPMediaFactory.new()
-        factory.set_launch(STREAM % pattern)
+        if pattern.startswith("+"):
+            pattern = pattern[1:]
+            factory.set_transport_mode(GstRtspServer.RTSPTransportMode.RECORD)
+            factory.set_launch("( rtph264depay name=depay0 ! fakesink async=false )")
+        else:
+            factory.set_launch(STREAM % pattern)
         factory.set_shared(True)
         if user:
             permissions = GstRtspServer.RTSPPermissions()

@@ -62,7 +62,7 @@ func run(args []string) error {
 			return err
 		}
 		defer camera.Close()
-		fmt.Fprintf(&config, "  - {id: %s, host: %s, port: %d, model: %q}\n", camera.Name(), at.Addr(), at.Port(), h.model)
+		fmt.Fprintf(&config, "  - {id: %s, host: %s, port: %d, model: %q, max_connections: 2}\n", camera.Name(), at.Addr(), at.Port(), h.model)
 		for range h.captures {
 			urls = append(urls, camera.LoginURL())
 		}
