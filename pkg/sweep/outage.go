@@ -14,6 +14,10 @@ import (
 // times a second, and a report of its own every few seconds.
 const sameMoment = 15 * time.Second
 
+// brief is how long a stream must have been heard before its silence says something of the network: captures that began
+// together and soon fell silent together are a leak.
+const brief = time.Minute
+
 // Outage is a subnet whose cameras fell silent at the same moment.
 type Outage struct {
 	Subnet  netip.Prefix
@@ -35,6 +39,9 @@ func Outages(s observe.Observation, rules Rules) []Outage {
 		ms := SilentMS(s, p)
 		if ms == nil {
 			continue
+		}
+		if lived := p.AgeMS - *ms; lived < min(rules.SilentFor.Milliseconds(), brief.Milliseconds()) {
+			continue // it has hardly ever been heard: nothing broke off there that had been well
 		}
 		for _, t := range p.Targets {
 			if prefix, ok := subnetOf(t.Address.Addr()); ok {
