@@ -196,7 +196,7 @@ func maybeVideo(choice string) bool {
 		return false // it takes streams away
 	}
 	_, kind, found := strings.Cut(choice, ":")
-	return !found || kind == "" || !strings.Contains("asdt", kind[:1])
+	return !found || kind == "" || strings.IndexByte("asdt", kind[0]) < 0
 }
 
 // deaf reports whether the output takes no video, so that a number of video frames does not end it.
