@@ -113,7 +113,7 @@ func exotic(t *testing.T) (camera.Camera, func() (dials, setups int64)) {
 	}
 	t.Cleanup(func() { _ = listener.Close() })
 	var dials, setups atomic.Int64
-	const sdp = "v=0\r\no=- 0 0 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\nm=video 0 RTP/AVP 96\r\na=rtpmap:96 MP4V-ES/90000\r\na=control:track1\r\n"
+	const sdp = "v=0\r\no=- 0 0 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\nm=video 0 RTP/AVP 96\r\na=rtpmap:96 H261/90000\r\na=control:track1\r\n"
 	serve := func(conn net.Conn) {
 		defer conn.Close()
 		method, cseq := "", ""
@@ -168,7 +168,7 @@ func TestWhatRTSPCannotReadFFmpegMayWithTheOneSlotThereIs(t *testing.T) {
 	if result.Err != nil || result.Source != "ffmpeg" || len(result.Attempts) != 2 {
 		t.Fatalf("%+v", result)
 	}
-	if first := result.Attempts[0].Error; first.Class != fault.NoVideo || first.Step != fault.Describe || !strings.Contains(first.Message, "MP4V-ES") {
+	if first := result.Attempts[0].Error; first.Class != fault.NoVideo || first.Step != fault.Describe || !strings.Contains(first.Message, "H261") {
 		t.Errorf("%+v", first)
 	}
 	if dials, setups := counts(); dials != 1 || setups != 0 { // the stand-in dials nobody
