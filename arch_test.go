@@ -26,7 +26,7 @@ func rows() [][]string {
 		{"pkg/streams"},
 		{"pkg/ledger", "pkg/rtsp", "pkg/go2rtc", "pkg/cmdline"},
 		{"pkg/camera", "pkg/proc", "pkg/login", "pkg/socket", "pkg/depacketize"},
-		{"pkg/jpeg", "pkg/schema", "pkg/brand"},
+		{"pkg/jpeg", "pkg/schema", "pkg/archive", "pkg/brand"},
 		{"pkg/fault", "pkg/redact"},
 		{"pkg/lazyre"},
 	}

@@ -83,10 +83,24 @@ func (p Policy) String() string {
 		add("at most %d a camera", p.Most)
 	}
 	if p.Bytes > 0 {
-		add("at most %d bytes", p.Bytes)
+		add("at most %s", FormatBytes(p.Bytes))
 	}
 	if text == "" {
 		return "everything"
 	}
 	return text
+}
+
+// FormatBytes writes a number of bytes for a person: "50 GiB", "1.5 MiB", "12 B".
+func FormatBytes(n int64) string {
+	units, value := "KMGT", float64(n)
+	if value < 1<<10 {
+		return fmt.Sprintf("%d B", n)
+	}
+	unit := -1
+	for value >= 1<<10 && unit < len(units)-1 {
+		value /= 1 << 10
+		unit++
+	}
+	return fmt.Sprintf("%.3g %ciB", value, units[unit])
 }

@@ -76,7 +76,7 @@ func newAside(parent int) (*aside, error) {
 		return nil, err
 	}
 	for range 10 { // a pruning that starts now may take the new folder for one that was left
-		a := &aside{parent: parent, name: asidePrefix + rand.Text(), device: uint64(stat.Dev)}
+		a := &aside{parent: parent, name: asidePrefix + rand.Text(), device: stat.Dev}
 		if err := unix.Mkdirat(parent, a.name, 0o700); err != nil {
 			return nil, err
 		}
@@ -100,7 +100,7 @@ func (a *aside) remove(c candidate) (size int64, err error) {
 	}
 	var stat unix.Stat_t
 	err = unix.Fstatat(a.dir, c.name, &stat, unix.AT_SYMLINK_NOFOLLOW)
-	if err == nil && stat.Ino == c.inode && uint64(stat.Dev) == a.device && stat.Mode&unix.S_IFMT == unix.S_IFREG {
+	if err == nil && stat.Ino == c.inode && stat.Dev == a.device && stat.Mode&unix.S_IFMT == unix.S_IFREG {
 		return stat.Size, unix.Unlinkat(a.dir, c.name, 0)
 	}
 	return 0, errors.Join(errOther, a.putBack(c.name))

@@ -115,6 +115,9 @@ func (t *Template) add(fields []string, p part) {
 // String is the template as it was written.
 func (t Template) String() string { return t.text }
 
+// Equal reports whether both give the same names.
+func (t Template) Equal(other Template) bool { return t.text == other.text }
+
 // Path is the name of the still that camera gave at that time, relative to the folder.
 func (t Template) Path(camera string, at time.Time) string {
 	at = at.UTC()
