@@ -44,7 +44,7 @@ func Outages(s observe.Observation, rules Rules) []Outage {
 			continue // it has hardly ever been heard: nothing broke off there that had been well
 		}
 		for _, t := range p.Targets {
-			if prefix, ok := subnetOf(t.Address.Addr()); ok {
+			if prefix, ok := Subnet(t.Address.Addr()); ok {
 				subnets[prefix] = append(subnets[prefix], quiet{p.ID.PID, t.Address, *ms})
 				break
 			}
@@ -97,7 +97,8 @@ func outage(s observe.Observation, subnet netip.Prefix, streams []quiet, rules R
 	return o, true
 }
 
-func subnetOf(addr netip.Addr) (netip.Prefix, bool) {
+// Subnet is what is taken for the subnet of an address: its /24, or /64 for IPv6; false where there is none.
+func Subnet(addr netip.Addr) (netip.Prefix, bool) {
 	bits := 24
 	if addr.Is6() && !addr.Is4In6() {
 		bits = 64
