@@ -82,7 +82,7 @@ type Still struct {
 	KeyFrame      time.Duration // from the key frame's first byte to its last; 0 when the source cannot tell
 	Decode        time.Duration // from the key frame to the JPEG; 0 likewise
 	Width, Height int           // pixels
-	Codec         string        // of the camera's stream, in ffmpeg's spelling (h264, hevc, mjpeg); "" when not known
+	Codec         string        // of the camera's stream, in ffmpeg's spelling (h264, hevc, mjpeg, vp8, vp9, av1, mpeg4, mpeg2video, mpeg1video); "" when not known
 }
 
 // Report is how a source's attempt went.
