@@ -41,7 +41,7 @@ const (
 // Step is how far a conversation with a camera had come: the "step" field of every document; empty when unknown.
 type Step string
 
-// The steps of taking one still over RTSP, in their order (RFC 7826 section 13 for the methods).
+// The steps of taking one still over RTSP, in their order (RFC 7826 section 13 for the methods), and then those over HTTP.
 const (
 	Connect  Step = "connect"
 	Options  Step = "options"
@@ -51,6 +51,8 @@ const (
 	Media    Step = "media"
 	KeyFrame Step = "keyframe"
 	Decoding Step = "decode"
+	Request  Step = "request" // asked for, and no whole answer header yet
+	Body     Step = "body"    // the answer has begun
 )
 
 // At is " at PLAY" for messages, or "" when the step is not known.
@@ -64,6 +66,10 @@ func (s Step) At() string {
 		return " while decoding"
 	case Connect:
 		return " while connecting"
+	case Request:
+		return " before it answered"
+	case Body:
+		return " in the middle of its answer"
 	}
 	return " at " + strings.ToUpper(string(s))
 }
@@ -77,6 +83,12 @@ type Error struct {
 	Hint    string `json:"hint" yaml:"hint"`
 
 	cause error
+}
+
+// Because gives the error a cause for errors.Is, and leaves its texts as they are.
+func (e *Error) Because(cause error) *Error {
+	e.cause = cause
+	return e
 }
 
 // New returns an Error of the class, with a formatted message. A %w verb keeps its operand for errors.Is and errors.As.

@@ -2,11 +2,14 @@
 package login
 
 import (
+	"cmp"
 	"crypto/md5" //nolint:gosec // RFC 2617 digests are MD5, and most cameras know no other
 	"crypto/rand"
 	"crypto/sha256"
+	"crypto/sha512"
 	"encoding/base64"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"hash"
 	"slices"
@@ -29,18 +32,33 @@ type challenge struct {
 	hash                  func() hash.Hash
 	session               bool // "-sess": the nonces go into the secret
 	hasOpaque, offersAuth bool
+	offersAuthInt         bool // the body goes into the response too; ours is always empty
 	stale                 bool // only the nonce of the last try was too old (RFC 2617 section 3.2.1)
 }
 
 // field is a parameter of a challenge: what it says, and how it is written between its quotes, which is how it is returned.
 type field struct{ text, written string }
 
+// ErrRefused is wrapped by the error of a camera that was sent a log-in and refused it.
+var ErrRefused = errors.New("it refused the user name or password")
+
+// The schemes of challenges that can be answered.
+const (
+	Digest = "digest"
+	Basic  = "basic"
+)
+
 // New picks the strongest of the challenges that we know among the values of the header "WWW-Authenticate"; nil when there is none.
 func New(offers []string, user, password string) *Login {
+	return NewOf([]string{Digest, Basic}, offers, user, password)
+}
+
+// NewOf is New for some schemes alone: the first of them that is offered is answered.
+func NewOf(schemes []string, offers []string, user, password string) *Login {
 	var known []challenge
 	for _, offer := range offers {
 		for _, one := range scan(offer) {
-			if c, ok := parseChallenge(one); ok {
+			if c, ok := parseChallenge(one); ok && slices.Contains(schemes, c.scheme) {
 				known = append(known, c)
 			}
 		}
@@ -48,21 +66,23 @@ func New(offers []string, user, password string) *Login {
 	if len(known) == 0 {
 		return nil
 	}
-	return &Login{user: user, password: password, challenge: slices.MaxFunc(known, func(a, b challenge) int { return a.strength() - b.strength() })}
+	best := slices.MaxFunc(known, func(a, b challenge) int {
+		return cmp.Or(slices.Index(schemes, b.scheme)-slices.Index(schemes, a.scheme), a.strength()-b.strength())
+	})
+	return &Login{user: user, password: password, challenge: best}
 }
+
+// Scheme is "digest" or "basic".
+func (l *Login) Scheme() string { return l.challenge.scheme }
 
 // Stale reports whether the camera says that it knows the password and only wants its new nonce used.
 func (l *Login) Stale() bool { return l.challenge.stale }
 
 func (c challenge) strength() int {
-	switch {
-	case c.scheme == "basic":
+	if c.scheme == Basic {
 		return 0
-	case c.hash().Size() == md5.Size:
-		return 1
-	default:
-		return 2
 	}
+	return c.hash().Size() * c.hash().BlockSize() // MD5, SHA-256, SHA-512-256
 }
 
 func parseChallenge(o offered) (challenge, bool) {
@@ -82,13 +102,14 @@ func parseChallenge(o offered) (challenge, bool) {
 		case "qop":
 			for one := range strings.FieldsFuncSeq(value.text, func(r rune) bool { return r == ',' || isBlank(r) }) {
 				c.offersAuth = c.offersAuth || strings.EqualFold(one, "auth")
+				c.offersAuthInt = c.offersAuthInt || strings.EqualFold(one, "auth-int")
 			}
 		}
 	}
 	switch c.scheme {
-	case "basic":
+	case Basic:
 		return c, true
-	case "digest":
+	case Digest:
 		return c, c.nonce.text != "" && c.know()
 	}
 	return c, false
@@ -103,6 +124,8 @@ func (c *challenge) know() bool {
 		c.hash = md5.New
 	case "SHA-256":
 		c.hash = sha256.New
+	case "SHA-512-256":
+		c.hash = sha512.New512_256
 	default:
 		return false
 	}
@@ -120,7 +143,7 @@ func (f field) quoted() string {
 
 // Authorization returns the value of the header "Authorization" for one request.
 func (l *Login) Authorization(method, uri string) string {
-	if l.challenge.scheme == "basic" {
+	if l.challenge.scheme == Basic {
 		return "Basic " + base64.StdEncoding.EncodeToString([]byte(l.user+":"+l.password))
 	}
 	l.count++
@@ -139,9 +162,13 @@ func (l *Login) digest(method, uri, cnonce, count string) string {
 		secret = sum(secret, c.nonce.text, cnonce)
 	}
 	fields := []string{"username=" + quote(l.user), "realm=" + c.realm.quoted(), "nonce=" + c.nonce.quoted(), "uri=" + quote(uri)}
-	if c.offersAuth {
-		fields = append(fields, "response="+quote(sum(secret, c.nonce.text, count, cnonce, "auth", sum(method, uri))),
-			"qop=auth", "nc="+count, "cnonce="+quote(cnonce))
+	qop, request := "auth", sum(method, uri)
+	if !c.offersAuth {
+		qop, request = "auth-int", sum(method, uri, sum(""))
+	}
+	if c.offersAuth || c.offersAuthInt {
+		fields = append(fields, "response="+quote(sum(secret, c.nonce.text, count, cnonce, qop, request)),
+			"qop="+qop, "nc="+count, "cnonce="+quote(cnonce))
 	} else {
 		fields = append(fields, "response="+quote(sum(secret, c.nonce.text, sum(method, uri))))
 		if c.session {

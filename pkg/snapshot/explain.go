@@ -1,0 +1,134 @@
+package snapshot
+
+import (
+	"context"
+	"encoding/base64"
+	"errors"
+	"net/http"
+	"strconv"
+	"strings"
+
+	"github.com/camwarden/camwarden/pkg/fault"
+	"github.com/camwarden/camwarden/pkg/redact"
+	"github.com/camwarden/camwarden/pkg/socket"
+)
+
+// fault returns an error of this visit, at its present step, with nothing secret in it.
+func (t *talk) fault(class fault.Class, format string, args ...any) *fault.Error {
+	err := fault.New(class, t.step, t.target.Address.String()+": "+format, args...)
+	err.Message = t.secrets().String(err.Message)
+	return err
+}
+
+// secrets knows what must not be said: a camera can say anything, our own log-in included.
+func (t *talk) secrets() *redact.Redactor {
+	both := t.target.Username + ":" + t.target.Password
+	return redact.New(t.target.Password, base64.StdEncoding.EncodeToString([]byte(both)))
+}
+
+// clean makes text of the camera's fit for a message. Secrets go first: cut or in other letters they would not be known.
+func (t *talk) clean(text string) string {
+	const enough, longest = 4 << 10, 100
+	text = t.secrets().String(text[:min(len(text), enough)])
+	text = strings.TrimSpace(strings.Map(func(r rune) rune {
+		if r < ' ' || r > '~' {
+			return '?'
+		}
+		return r
+	}, text))
+	if len(text) > longest {
+		text = text[:longest] + "..."
+	}
+	return text
+}
+
+// explain turns what ended the visit into a fault. nil stays nil.
+func (t *talk) explain(err error) error {
+	if err == nil {
+		return nil
+	}
+	var known *fault.Error
+	if errors.As(err, &known) {
+		return known
+	}
+	why, ok := socket.CauseOf(err, "http")
+	var alien *alienError
+	switch {
+	case errors.Is(err, context.Canceled) || t.ctx.Err() != nil && !errors.Is(t.ctx.Err(), context.DeadlineExceeded) && why.Class == fault.Timeout:
+		return t.fault(fault.Cancelled, "cancelled")
+	case errors.Is(err, errFlood):
+		return t.fault(fault.NotJPEG, "it sent %d MiB without a whole picture", t.limits.Bytes>>20)
+	case errors.As(err, &alien):
+		return t.fault(fault.Protocol, "what answers there is not HTTP: %s", t.clean(alien.said)).WithHint("%s", alien.hint())
+	case errors.Is(err, errNotHTTP), errors.Is(err, errChunks), !ok:
+		return t.fault(fault.Protocol, "what it sends is not HTTP: %s", t.clean(err.Error())).WithHint("is this the camera's HTTP port?")
+	case why.Class == fault.Timeout:
+		return t.timeout()
+	}
+	f := t.fault(why.Class, "%s%s", t.clean(why.Message), t.step.At())
+	if why.Hint != "" {
+		f = f.WithHint("%s", why.Hint)
+	}
+	return f
+}
+
+// timeout says what did not come in time.
+func (t *talk) timeout() error {
+	switch t.step {
+	case fault.Connect:
+		return t.fault(fault.Timeout, "no answer in time").WithHint("is it on, and is this its address? ping %s", t.target.Address.Addr())
+	case fault.Body:
+		return t.fault(fault.Timeout, "its picture was not whole in time").WithHint("is the camera overloaded, or the network slow? allow more time with --timeout")
+	}
+	return t.fault(fault.Timeout, "it did not answer the request in time").WithHint("restart the camera if it stays silent; a slow one needs a longer timeout")
+}
+
+// unread is the error of a body that could not be read to its end: a coding that does not hold is no failure of the connection.
+func (t *talk) unread(err error) error {
+	if _, known := socket.CauseOf(err, "http"); known || errors.Is(err, errFlood) || errors.Is(err, errChunks) {
+		return err
+	}
+	return t.fault(fault.NotJPEG, "what it sends cannot be unpacked: %s", t.clean(err.Error()))
+}
+
+// refusal turns an answer that is neither a picture nor a challenge into a fault.
+func (t *talk) refusal(a *answer) error {
+	said := strings.TrimSpace("it answered " + strconv.Itoa(a.status) + " " + t.clean(a.reason))
+	switch a.status {
+	case http.StatusForbidden:
+		return t.fault(fault.Auth, "%s", said).WithHint("may this user take snapshots, and is the account not locked?")
+	case http.StatusNotFound, http.StatusGone:
+		return t.fault(fault.NotFound, "%s", said).WithHint("check the snapshot path in the camera's manual")
+	case http.StatusServiceUnavailable, http.StatusTooManyRequests:
+		return t.fault(fault.Exhausted, "%s", said).WithHint("it is busy, or somebody else takes pictures; on this host: ss -tnp dst %s", t.target.Address)
+	case http.StatusNoContent, http.StatusNotModified:
+		return t.fault(fault.NotJPEG, "%s, without a picture", said)
+	}
+	return t.fault(fault.Protocol, "%s", said).WithHint("is this the snapshot path? see the camera's manual")
+}
+
+// alienError is what came where an answer should begin.
+type alienError struct {
+	said string
+	tls  bool
+}
+
+func notHTTP(line []byte) error {
+	return &alienError{said: string(line[:min(len(line), 40)]), tls: len(line) > 1 && (line[0] == 0x15 || line[0] == 0x16) && line[1] == 3}
+}
+
+// Error says what came.
+func (e *alienError) Error() string { return "not HTTP: " + e.said }
+
+func (e *alienError) hint() string {
+	if e.tls {
+		return "it speaks TLS: try the same URL with https://"
+	}
+	return "is this the camera's HTTP port?"
+}
+
+// unfit reports whether text cannot stand in a request: a blank or a line end would begin something else.
+func unfit(text string) bool {
+	const longest = 4000
+	return len(text) > longest || strings.ContainsFunc(text, func(r rune) bool { return r <= ' ' || r == 0x7f })
+}

@@ -1,0 +1,106 @@
+package snapshot
+
+import (
+	"bytes"
+	"strings"
+
+	"github.com/camwarden/camwarden/pkg/fault"
+	"github.com/camwarden/camwarden/pkg/login"
+)
+
+// judge names what came with a good status and is no picture. wrong says what a picture lacked, where one began.
+func (t *talk) judge(a *answer, body []byte, wrong error) error {
+	if len(body) == 0 {
+		return t.fault(fault.NotJPEG, "it answered %d with nothing", a.status).WithHint("its source may be dead: look at it in a browser")
+	}
+	if start := soi(body); start >= 0 && wrong != nil {
+		return t.fault(fault.NotJPEG, "not one whole JPEG (%d bytes): %w", len(body)-start, wrong).WithHint("try again; if it stays, look at it in a browser")
+	}
+	text := bytes.TrimLeft(body[:min(len(body), 4<<10)], " \t\r\n\xef\xbb\xbf")
+	said := strings.ToLower(string(text))
+	switch {
+	case len(text) == 0:
+	case text[0] == '{' || text[0] == '[':
+		return t.judgeJSON(said)
+	case strings.HasPrefix(said, "<!doctype html"), strings.HasPrefix(said, "<html"), text[0] == '<' && strings.Contains(said, "<body"):
+		return t.judgePage(said)
+	case text[0] == '<':
+		return t.fault(fault.NotJPEG, "it answered %d with XML: %s", a.status, t.clean(wordsOf(said))).WithHint("is this the snapshot path? see the camera's manual")
+	}
+	for _, kind := range kinds() {
+		if bytes.HasPrefix(body, []byte(kind.begins)) {
+			return t.fault(fault.NotJPEG, "what it sends is %s, and no JPEG", kind.name).WithHint("set the camera's snapshots to JPEG, or take another path")
+		}
+	}
+	return t.fault(fault.NotJPEG, "what it sends is no JPEG (it calls it %q)", t.clean(a.first("content-type"))).
+		WithHint("is this the snapshot path? see the camera's manual")
+}
+
+// kinds are the files that come in place of a JPEG, by how they begin.
+func kinds() []struct{ begins, name string } {
+	return []struct{ begins, name string }{
+		{"\x89PNG", "a PNG"}, {"GIF8", "a GIF"}, {"RIFF", "a WebP or AVI"},
+		{"\x00\x00\x00\x01", "H.264 or H.265"}, {"\x00\x00\x01", "MPEG video"}, {"BM", "a bitmap"},
+	}
+}
+
+// judgeJSON names the errors that cameras tell with status 200: Reolink's rspCode, and words that speak for themselves.
+func (t *talk) judgeJSON(said string) error {
+	detail := t.clean(wordsOf(said))
+	switch {
+	case hasAny(said, "max session", "maxsession", "too many", "busy"):
+		return t.fault(fault.Exhausted, "it has no session left: %s", detail).WithHint("end other clients of this camera, or wait until it forgets them")
+	case hasAny(said, "login", "log in", "unauthorized", "not authorized", "password", "forbidden", "denied", "auth"):
+		if t.sent() {
+			return t.fault(fault.Auth, "%w: %s", login.ErrRefused, detail).
+				WithHint("some cameras lock an account after a few wrong log-ins: check before the next try")
+		}
+		return t.fault(fault.Auth, "it wants a log-in: %s", detail).WithHint("set snapshot_auth: query, with {username} and {password} in snapshot")
+	}
+	return t.fault(fault.NotJPEG, "it answered with JSON and no picture: %s", detail).WithHint("is this the snapshot path? see the camera's manual")
+}
+
+// judgePage names a page of the web that stands in the place of a picture.
+func (t *talk) judgePage(said string) error {
+	switch {
+	case strings.Contains(said, "busy"):
+		return t.fault(fault.NotJPEG, "it sent a page, and no picture: %s", t.clean(wordsOf(said))).WithHint("try again in a while")
+	case hasAny(said, "password", "login", "log in", "sign in"):
+		return t.fault(fault.Auth, "it sent a log-in page, and no picture").
+			WithHint("is this the snapshot path, and does it take a log-in by digest? see the camera's manual")
+	}
+	return t.fault(fault.NotJPEG, "it sent a page, and no picture: %s", t.clean(wordsOf(said))).
+		WithHint("is this the snapshot path? see the camera's manual")
+}
+
+// sent reports whether the camera has got a log-in of ours.
+func (t *talk) sent() bool {
+	return t.login != nil || t.target.Auth == Query && (t.target.Username != "" || t.target.Password != "")
+}
+
+func hasAny(text string, words ...string) bool {
+	for _, word := range words {
+		if strings.Contains(text, word) {
+			return true
+		}
+	}
+	return false
+}
+
+// wordsOf is a text without what marks it up, in one line.
+func wordsOf(text string) string {
+	var out strings.Builder
+	inside := false
+	for _, r := range text {
+		switch {
+		case r == '<':
+			inside = true
+		case r == '>':
+			inside = false
+			out.WriteByte(' ')
+		case !inside:
+			out.WriteRune(r)
+		}
+	}
+	return strings.Join(strings.Fields(out.String()), " ")
+}
