@@ -23,10 +23,10 @@ func rows() [][]string {
 		{"pkg/capture", "pkg/sweep"},
 		{"pkg/ffmpeg", "pkg/inventory"},
 		{"pkg/supervise", "pkg/slot", "pkg/observe", "pkg/config"},
-		{"pkg/streams"},
-		{"pkg/ledger", "pkg/rtsp", "pkg/go2rtc", "pkg/cmdline"},
+		{"pkg/streams", "pkg/lockout"},
+		{"pkg/ledger", "pkg/rtsp", "pkg/snapshot", "pkg/go2rtc", "pkg/cmdline"},
 		{"pkg/camera", "pkg/proc", "pkg/login", "pkg/socket", "pkg/depacketize"},
-		{"pkg/jpeg", "pkg/schema", "pkg/archive", "pkg/brand"},
+		{"pkg/jpeg", "pkg/schema", "pkg/brand"},
 		{"pkg/fault", "pkg/redact"},
 		{"pkg/lazyre"},
 	}

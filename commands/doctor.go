@@ -19,6 +19,7 @@ import (
 	"github.com/camwarden/camwarden/pkg/doctor"
 	"github.com/camwarden/camwarden/pkg/fault"
 	"github.com/camwarden/camwarden/pkg/ledger"
+	"github.com/camwarden/camwarden/pkg/lockout"
 	"github.com/camwarden/camwarden/pkg/observe"
 	"github.com/camwarden/camwarden/pkg/proc"
 	"github.com/camwarden/camwarden/pkg/round"
@@ -32,7 +33,6 @@ type doctorFlags struct {
 	failOn string
 	save   string
 	from   string
-	all    bool
 }
 
 func newDoctor(c *cli) *cobra.Command {
@@ -70,7 +70,6 @@ camwarden doctor --save incident.json; camwarden doctor --from incident.json
 	flags.Var(choice(&f.failOn, string(doctor.Warning), string(doctor.Critical)), "fail-on", "`SEVERITY` of a finding that makes the exit code 1: warning or critical")
 	flags.StringVar(&f.save, "save", "", "write what was seen to `FILE`, without secrets")
 	flags.StringVar(&f.from, "from", "", "judge what an earlier --save wrote to `FILE` (- is standard input), and look at nothing here")
-	flags.BoolVarP(&f.all, "verbose", "v", false, "show all rows on a screen too, not only what is wrong")
 	_ = cmd.RegisterFlagCompletionFunc("fail-on", cobra.FixedCompletions([]string{string(doctor.Warning), string(doctor.Critical)}, cobra.ShellCompDirectiveNoFileComp))
 	return cmd
 }
@@ -115,13 +114,10 @@ func runDoctor(c *cli, cmd *cobra.Command, f doctorFlags, args []string) error {
 		Rules:            sweep.Rules{OlderThan: set.config.Reap.OlderThan, SilentFor: set.config.Reap.SilentFor},
 		DefaultLimit:     camera.DefaultMaxConnections, // what the defaults say is of the inventory
 		ProcessesWarning: set.config.Doctor.ProcessesWarning, ProcessesCritical: set.config.Doctor.ProcessesCritical,
-		Ignore: known, Subnets: set.named(),
+		Ignore: known,
 	})
 	for i := range report.Findings {
 		report.Findings[i].Remedy = c.asTyped(report.Findings[i].Remedy)
-	}
-	for i := range report.Commands {
-		report.Commands[i] = c.asTyped(report.Commands[i])
 	}
 	code := Done
 	if report.Reaches(doctor.Severity(f.failOn)) {
@@ -134,7 +130,7 @@ func runDoctor(c *cli, cmd *cobra.Command, f doctorFlags, args []string) error {
 		}
 	}
 	return c.showWith(document{
-		value: report, list: "findings", table: func(p *page) { examinationPage(p, report, f.all) }, markdown: func() string { return incidentReport(report) },
+		value: report, list: "findings", table: func(p *page) { examinationPage(p, report) }, markdown: func() string { return incidentReport(report) },
 	}, code)
 }
 
@@ -230,6 +226,7 @@ func (s settings) probe(ctx context.Context, seen *observe.Observation, args []s
 		return
 	}
 	slots := slot.Table{Ledger: book, FS: proc.Default()}
+	logIns := lockout.Open(book, false)
 	cameras := s.probed(*seen, args)
 	seen.Facts.Probes = make([]observe.Probe, len(cameras))
 	var all sync.WaitGroup
@@ -238,7 +235,7 @@ func (s settings) probe(ctx context.Context, seen *observe.Observation, args []s
 		all.Go(func() {
 			places <- struct{}{}
 			defer func() { <-places }()
-			seen.Facts.Probes[i] = ask(ctx, slots, cam)
+			seen.Facts.Probes[i] = ask(ctx, slots, cam, logIns)
 		})
 	}
 	all.Wait()
@@ -254,7 +251,7 @@ func (s settings) probed(seen observe.Observation, args []string) []probedCamera
 	var list []probedCamera
 	asked := map[netip.AddrPort]bool{}
 	add := func(c camera.Camera, known bool) {
-		if c.Address.IsValid() && !asked[c.Address] {
+		if c.Address.IsValid() && !asked[c.Address] && !c.OverHTTP() {
 			asked[c.Address] = true
 			list = append(list, probedCamera{c, known})
 		}
@@ -283,7 +280,7 @@ func (s settings) probed(seen observe.Observation, args []string) []probedCamera
 	return list
 }
 
-func ask(ctx context.Context, slots slot.Table, cam probedCamera) observe.Probe {
+func ask(ctx context.Context, slots slot.Table, cam probedCamera, logIns *lockout.Memory) observe.Probe {
 	p := observe.Probe{Camera: cam.ID, Address: cam.Address, Known: cam.known}
 	password, err := "", error(nil)
 	if cam.Username != "" {
@@ -294,7 +291,7 @@ func ask(ctx context.Context, slots slot.Table, cam probedCamera) observe.Probe 
 		p.Error = fault.New(fault.Local, "", "%w", known).WithHint("%s", known.Hint)
 		return p
 	}
-	info, failure := capture.Ask(ctx, slots, cam.Camera, password, min(probeLimit, cam.Timeout))
+	info, failure := capture.Ask(ctx, slots, cam.Camera, password, logIns, min(probeLimit, cam.Timeout))
 	p.Error, p.Server = failure, info.Server
 	if info.RoundTrip > 0 {
 		ms := info.RoundTrip.Milliseconds()

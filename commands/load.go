@@ -105,6 +105,8 @@ func (s settings) sources(listed []string, width int, book *ledger.Ledger, child
 			if keeper != nil {
 				sources = append(sources, capture.NewGo2rtc(keeper, s.config.Go2rtc.Snapshot == "restream", own))
 			}
+		case "http":
+			sources = append(sources, capture.NewHTTP(own, lookup))
 		case "rtsp":
 			sources = append(sources, own)
 		case "ffmpeg":
@@ -124,7 +126,11 @@ func (c *cli) warnOfPasswords(args []string) {
 		if !strings.Contains(arg, "://") {
 			continue
 		}
-		if cam, err := camera.ParseURL(arg, camera.Camera{}); err == nil && cam.Password.Plain() {
+		parse := camera.ParseURL
+		if camera.IsHTTP(arg) {
+			parse = camera.ParseHTTP
+		}
+		if cam, err := parse(arg, camera.Camera{}); err == nil && cam.Password.Plain() {
 			c.log.Warn("a password stands on the command line, where every user of this host can read it",
 				hintKey, fmt.Sprintf("leave it out of the URL of %s, and give it by --password-file or CAM_PASSWORD", cam.ID))
 			return

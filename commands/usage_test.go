@@ -45,7 +45,7 @@ func TestWrongCommandLinesGetASentenceAHintAndExitCode2(t *testing.T) {
 		{"round all -j 0", "--jobs: 0", "-j 8"},
 		{"round all --dir=", "--dir is empty", "variable"},
 		{"round all --if-busy never", `--if-busy: "never" is not one of fail, skip, wait`, "camwarden round --help"},
-		{"round all --source vlc", `no source "vlc"`, "go2rtc, rtsp, ffmpeg"},
+		{"round all --source vlc", `no source "vlc"`, "go2rtc, http, rtsp, ffmpeg"},
 		{"round", "round needs at least one SUBNET", "192.168.125.0/24"},
 		{"snapshot", "snapshot needs at least one CAMERA", "gate"},
 		{"snapshot gate -f x.jpg -d .", "--file and --dir", "one of them"},

@@ -10,6 +10,7 @@ import (
 
 	"github.com/camwarden/camwarden/pkg/config"
 	"github.com/camwarden/camwarden/pkg/fault"
+	"github.com/camwarden/camwarden/pkg/lockout"
 	"github.com/camwarden/camwarden/pkg/proc"
 	"github.com/camwarden/camwarden/pkg/round"
 	"github.com/camwarden/camwarden/pkg/supervise"
@@ -28,7 +29,7 @@ type visitFlags struct {
 func (f *visitFlags) register(cmd *cobra.Command, dirUsage string) {
 	flags := cmd.Flags()
 	flags.StringVarP(&f.dir, "dir", "d", "", dirUsage)
-	flags.StringSliceVar(&f.sources, "source", nil, "comma-separated `LIST` of sources to try, in order: go2rtc, rtsp, ffmpeg (default: sources of the configuration)")
+	flags.StringSliceVar(&f.sources, "source", nil, "comma-separated `LIST` of sources to try, in order: go2rtc, http, rtsp, ffmpeg (default: sources of the configuration)")
 	flags.DurationVar(&f.timeout, "timeout", 0, "`TIME` of one visit, all sources together (default: timeout of the camera, 10s)")
 	flags.IntVarP(&f.jobs, "jobs", "j", 8, "visit at most `N` cameras at once")
 	flags.BoolVar(&f.strict, "strict", false, "decode the whole picture, not only its headers")
@@ -63,7 +64,7 @@ func tooLong(flag string, d time.Duration) error {
 }
 
 // knownSources are the names that a list of sources may hold.
-func knownSources() []string { return []string{"go2rtc", "rtsp", "ffmpeg"} }
+func knownSources() []string { return []string{"go2rtc", "http", "rtsp", "ffmpeg"} }
 
 // visit makes the round of a plan whose cameras are known, and returns its report and the exit code that follows from it.
 // Signals are watched from before the first lease until after the last look.
@@ -103,7 +104,7 @@ func (c *cli) visit(ctx context.Context, set settings, f visitFlags, plan round.
 	view := c.newProgress()
 	report, err := round.Run(signals.ctx, plan, round.Deps{
 		Ledger: book, FS: proc.Default(), Run: book.Run(),
-		Sources: sources, Streams: keeper, Lookup: lookup, Log: c.log,
+		Sources: sources, Streams: keeper, Lookup: lookup, Log: c.log, LogIns: lockout.Open(book, !plan.Exclusive),
 	}, view.tell)
 	view.stop()
 	if s := signals.signal(); s != nil {

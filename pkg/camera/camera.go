@@ -44,7 +44,7 @@ type Camera struct {
 	Host     string         // as written, without brackets
 	Address  netip.AddrPort // where Host leads; invalid until that is known
 	Port     uint16
-	Scheme   string // rtsp or rtsps
+	Scheme   string // rtsp or rtsps; http or https for a camera of which only its own picture is known
 	Path     string // with its leading slash and its query, never with user-info
 	SubPath  string // the path of the smaller stream, "" where nobody named it
 	Stream   Stream // which of the two Path was chosen for
@@ -53,6 +53,10 @@ type Camera struct {
 	Model    string
 	Brand    string // the id of a brand, "" where none is known
 	Channel  int    // of a recorder, counted from 1
+
+	Snapshot        string       // its own picture: a path or an http(s) URL with {placeholders}; "" where it gives none
+	SnapshotAuth    SnapshotAuth // how to log in there
+	HTTPConnections int          // that its HTTP address allows us at the same time
 
 	Transport      Transport
 	MaxConnections int  // that the address allows, all clients together
@@ -66,6 +70,7 @@ type Camera struct {
 func Defaults() Camera {
 	return Camera{
 		Port: DefaultPort, Scheme: "rtsp", Path: DefaultPath, Stream: Main, Channel: 1, Password: ImpliedSecret(), Transport: TCP,
+		SnapshotAuth: AuthAuto, HTTPConnections: DefaultHTTPConnections,
 		MaxConnections: DefaultMaxConnections, LimitAssumed: true,
 		Timeout: DefaultTimeout, SessionTimeout: DefaultSessionTimeout,
 	}

@@ -11,7 +11,7 @@ import (
 )
 
 // Pick returns the cameras that CAMERA arguments name, each once, in the order of the arguments. An argument is the id
-// of a camera, its address or host name, with or without a port, or an RTSP URL. An address stands for every camera at
+// of a camera, its address or host name, with or without a port, or an RTSP URL, or the http:// URL of its own picture. An address stands for every camera at
 // it (the channels of a recorder), and for one made from the defaults where the inventory has none. A URL that the
 // inventory has too takes over all that is configured there, save for a log-in of its own. A host that does not resolve
 // leaves Address invalid. Names that nobody knows are usage faults.
@@ -126,6 +126,9 @@ func (inv Inventory) named(arg string) []Camera {
 }
 
 func (inv Inventory) fromURL(arg string, names *resolver) (Camera, error) {
+	if IsHTTP(arg) {
+		return inv.fromHTTP(arg, names)
+	}
 	c, err := ParseURL(arg, inv.Defaults)
 	if err != nil {
 		return Camera{}, err
@@ -145,6 +148,23 @@ func (inv Inventory) fromURL(arg string, names *resolver) (Camera, error) {
 		return known, nil
 	}
 	return inv.limited(c, names), nil
+}
+
+// fromHTTP returns the picture that a URL names. Where a camera of the inventory has its own picture at that address, the limit of
+// the address is the one that is configured.
+func (inv Inventory) fromHTTP(arg string, names *resolver) (Camera, error) {
+	c, err := ParseHTTP(arg, inv.Defaults)
+	if err != nil {
+		return Camera{}, err
+	}
+	c = names.resolve(c)
+	for _, known := range inv.Cameras {
+		if web, ok := names.resolve(known).Web(); ok && c.Address.IsValid() && web.Address == c.Address {
+			c.MaxConnections, c.HTTPConnections = known.HTTPConnections, known.HTTPConnections
+			break
+		}
+	}
+	return c, nil
 }
 
 // limited gives a camera that is not in the inventory the limits of the address when a camera of the inventory has it.

@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/camwarden/camwarden/pkg/camsim"
-	"github.com/camwarden/camwarden/pkg/testkit"
 )
 
 func TestClientsOfARunningStreamSeeTheSameKeyFrameAtTheSameTime(t *testing.T) {
@@ -49,8 +48,9 @@ func TestClientsOfARunningStreamSeeTheSameKeyFrameAtTheSameTime(t *testing.T) {
 
 func TestTheLastByteOfAKeyFrameIsNotedWhenItIsWritten(t *testing.T) {
 	t.Parallel()
-	all := []camsim.Config{{Codec: camsim.H264Slices}, {Codec: camsim.MJPEG}, {Codec: camsim.H264}, {Codec: camsim.H265CRA}, {TLS: true}}
-	for _, config := range testkit.Some(all, all[:2]...) {
+	for _, config := range []camsim.Config{
+		{Codec: camsim.H264}, {Codec: camsim.H264Slices}, {Codec: camsim.H265CRA}, {Codec: camsim.MJPEG}, {TLS: true},
+	} {
 		config.Temper = camsim.Healthy
 		camera := start(t, config)
 		if !camera.NextKeyFrame().IsZero() {

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/camwarden/camwarden/pkg/camera"
 	"github.com/camwarden/camwarden/pkg/fault"
 )
 
@@ -132,6 +133,9 @@ func (c Chain) Visit(ctx context.Context, v Visit) Result {
 		}
 	}
 	for _, source := range c.sources {
+		if chooser, ok := source.(chooser); ok && !chooser.serves(v.Camera) {
+			continue
+		}
 		if ctx.Err() != nil {
 			result.Err = outOfTime(ctx, result.Err)
 			return result
@@ -152,11 +156,26 @@ func (c Chain) Visit(ctx context.Context, v Visit) Result {
 			return result
 		}
 	}
-	if result.Err == nil {
-		result.Err = fault.New(fault.NoSource, "", "no source is left to try")
+	switch {
+	case result.Err != nil:
+	case v.Camera.OverHTTP():
+		result.Err = fault.New(fault.NoSource, "", "the camera is an HTTP picture, and the source http is not listed").WithHint("leave out --source, or list http")
+	default:
+		result.Err = fault.New(fault.NoSource, "", "no source is left to try: of those listed none is for this camera").
+			WithHint("the source http needs snapshot: and its path in the configuration of this camera")
 	}
 	return result
 }
+
+// chooser is a source that is not for every camera; for the others it is as if it were not listed.
+type chooser interface {
+	serves(cam camera.Camera) bool
+}
+
+// streamed are the cameras of the sources that take a stream.
+type streamed struct{}
+
+func (streamed) serves(cam camera.Camera) bool { return !cam.OverHTTP() }
 
 // outOfTime is the error of a visit whose time ended between two sources: what the last one said, if there was one.
 func outOfTime(ctx context.Context, last *fault.Error) *fault.Error {
@@ -200,6 +219,12 @@ func afterwards(class fault.Class) next {
 }
 
 func mayTryNext(report Report) bool {
+	if report.Aside {
+		switch report.Err.Class {
+		case fault.Refused, fault.Closed, fault.NotFound, fault.Exhausted:
+			return true
+		}
+	}
 	switch afterwards(report.Err.Class) {
 	case always:
 		return true

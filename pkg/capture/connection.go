@@ -28,15 +28,25 @@ type talk func(ctx context.Context) (ending, *fault.Error)
 // connection takes a slot of the camera's address, lets talk dial and hang up, sees that the connection is gone from the
 // kernel's table, and gives the slot back; what the camera may still count cools. Whatever of ours dials a camera by itself
 // goes this way. It waits for a slot until ctx ends, which must have a deadline; the error is then of class exhausted, busy,
-// cooling, deadline or cancelled, and dialled is false. Else the error is talk's own, or the first that came after it.
-func connection(ctx context.Context, slots slot.Table, cam camera.Camera, talk talk) (dialled bool, err *fault.Error) {
+// cooling, deadline or cancelled, and dialled is false; it is of class auth where the log-in was refused not long ago. Else the
+// error is talk's own, or the first that came after it. cam is the camera of the visit, or the same at another address of it.
+func connection(ctx context.Context, slots slot.Table, v Visit, cam camera.Camera, talk talk) (dialled bool, err *fault.Error) {
+	if err := v.LogIns.Check(v.logIn(cam)); err != nil {
+		return false, err
+	}
 	held, problem := slots.Take(ctx, slot.Request{
 		Camera: cam, Kind: ledger.Connection, Deadline: proc.BootTime() + left(ctx) + ffmpeg.Slack,
 	})
 	if problem != nil {
 		return false, fault.From(problem, fault.Local, "")
 	}
-	return converse(ctx, slots.FS, held, cam, talk)
+	if err := v.LogIns.Check(v.logIn(cam)); err != nil { // a neighbour at this address has just been refused
+		return false, withStrike(err, held)
+	}
+	if dialled, err = converse(ctx, slots.FS, held, cam, talk); dialled {
+		err = v.noteLogIn(cam, err)
+	}
+	return dialled, err
 }
 
 // converse is connection from when there is a slot.

@@ -73,7 +73,7 @@ func TestConnection_coolsAfterAPanic(t *testing.T) {
 	defer cancel()
 	func() {
 		defer func() { _ = recover() }()
-		_, _ = connection(ctx, w.slots, cam, func(context.Context) (ending, *fault.Error) { panic("in the middle") })
+		_, _ = connection(ctx, w.slots, Visit{Camera: cam}, cam, func(context.Context) (ending, *fault.Error) { panic("in the middle") })
 	}()
 	if kinds := w.leases(t); !slices.Equal(kinds, []ledger.Kind{ledger.Cooling}) {
 		t.Errorf("leases %v", kinds)

@@ -18,6 +18,7 @@ import (
 
 // FFmpeg is the source "ffmpeg": ffmpeg dials the camera, under supervision.
 type FFmpeg struct {
+	streamed
 	dialler *ffmpeg.Dialler
 	slots   slot.Table
 	loading rooms // two for each processor
@@ -65,6 +66,9 @@ func (f *FFmpeg) Capture(ctx context.Context, v Visit) (Still, Report) {
 	if err := v.addressed(); err != nil {
 		return Still{}, Report{Err: err}
 	}
+	if err := v.LogIns.Check(v.logIn(v.Camera)); err != nil {
+		return Still{}, Report{Err: err}
+	}
 	held, room, problem := f.admit(ctx, v)
 	if problem != nil {
 		return Still{}, Report{Err: problem}
@@ -72,7 +76,7 @@ func (f *FFmpeg) Capture(ctx context.Context, v Visit) (Still, Report) {
 	defer room.Leave()
 	began := time.Now()
 	shot := f.dialler.Take(ctx, tool, ffmpeg.Call{Camera: v.Camera, Password: v.Password, Until: time.Now().Add(left(ctx)), Lease: held, Spoke: room.Leave})
-	report := Report{Dialled: shot.Dialled, Err: shot.Err}
+	report := Report{Dialled: shot.Dialled, Err: v.noteLogIn(v.Camera, shot.Err)}
 	if report.Err == nil {
 		var picture jpeg.Picture
 		picture, report.Err = jpeg.Validate(shot.JPEG, v.Strict)

@@ -26,6 +26,7 @@ const destructFor = 7 * time.Second
 // connection. Its streams are registered for the round and removed after it; a camera that somebody watches is neither
 // looked at nor dialled, but its picture taken from the stream that is watched.
 type Go2rtc struct {
+	streamed
 	keeper   *streams.Keeper
 	slots    slot.Table
 	own      *RTSP // looks at cameras, reads go2rtc's RTSP port, and turns what comes into a picture
@@ -92,7 +93,7 @@ func (g *Go2rtc) Construct(ctx context.Context, cameras []camera.Camera) error {
 	var wishes []streams.Wish
 	for _, cam := range cameras {
 		password, err := cam.Password.Reveal()
-		if err == nil && cam.Address.IsValid() {
+		if err == nil && cam.Address.IsValid() && g.serves(cam) {
 			wishes = append(wishes, streams.Wish{Camera: cam, Password: password})
 		}
 	}

@@ -99,7 +99,7 @@ func (r *relayedVisit) relay() *ledger.Relay {
 // is not sent there.
 func (r *relayedVisit) look(ctx context.Context) (codec string, report Report) {
 	var info rtsp.Info
-	report.Dialled, report.Err = connection(ctx, r.slots, r.v.Camera, func(ctx context.Context) (ending, *fault.Error) {
+	report.Dialled, report.Err = connection(ctx, r.slots, r.v, r.v.Camera, func(ctx context.Context) (ending, *fault.Error) {
 		var err error
 		target := targetOf(r.v.Camera, r.v.Password)
 		target.Transport = "" // go2rtc has its own way

@@ -19,6 +19,7 @@ import (
 // camera's connection or learns its password. Only then a supervised ffmpeg, which dials nobody, makes a JPEG of it;
 // a camera that sends JPEG needs none.
 type RTSP struct {
+	streamed
 	slots   slot.Table
 	decoder *ffmpeg.Decoder
 	notices []string
@@ -60,34 +61,10 @@ func (r *RTSP) Capture(ctx context.Context, v Visit) (Still, Report) {
 	if err := v.addressed(); err != nil {
 		return Still{}, Report{Err: err}
 	}
-	f, err := r.fetch(ctx, v)
-	var to *rtsp.RedirectError
-	if err != nil && errors.As(err, &to) && ctx.Err() == nil {
-		// Another port of the camera's is another address, with slots of its own.
-		v.Camera.Scheme, v.Camera.Address, v.Camera.Path = to.Scheme, to.Address, to.Path
-		f, err = r.fetch(ctx, v)
-		f.dialled = true
-	}
-	report := Report{Dialled: f.dialled}
-	if err != nil {
-		report.Final, report.Err = errors.Is(err, rtsp.ErrRedirected), err
-		return Still{}, report
-	}
-	defer r.decoder.Leave()
-	report.Err = r.picture(ctx, v, &f.still, f.waiting)
-	return f.still, report
-}
-
-// fetched is a key frame that is not yet a picture.
-type fetched struct {
-	dialled bool
-	still   Still
-	waiting *ffmpeg.Poised
-}
-
-// fetch dials the camera. Its visit counts with the decoder until it leaves: here, unless there is a key frame.
-func (r *RTSP) fetch(ctx context.Context, v Visit) (f fetched, problem *fault.Error) {
-	f.dialled, problem = connection(ctx, r.slots, v.Camera, func(ctx context.Context) (end ending, problem *fault.Error) {
+	var still Still
+	var report Report
+	var waiting *ffmpeg.Poised
+	report.Dialled, report.Err = connection(ctx, r.slots, v, v.Camera, func(ctx context.Context) (end ending, problem *fault.Error) {
 		r.decoder.Enter()
 		began := time.Now()
 		stream, err := rtsp.Open(ctx, r.target(v), limitsFor(left(ctx)))
@@ -95,27 +72,29 @@ func (r *RTSP) fetch(ctx context.Context, v Visit) (f fetched, problem *fault.Er
 			session := stream.Close()
 			end = ending{session.Local, session.Lingers()}
 		}()
+		report.Final = errors.Is(err, rtsp.ErrRedirected)
 		if err != nil {
 			return end, r.explain(v, err)
 		}
 		if stream.Codec() != depacketize.JPEG {
-			f.waiting = r.decoder.Poise(ctx, v.Camera.ID, spelling(stream.Codec()))
+			waiting = r.decoder.Poise(ctx, v.Camera.ID, spelling(stream.Codec()))
 		}
 		frame, err := stream.KeyFrame()
 		if err != nil {
 			return end, r.explain(v, err)
 		}
-		f.still = stillOf(frame, began)
+		still = stillOf(frame, began)
 		return end, nil
 	})
-	if problem == nil {
-		return f, nil
+	if report.Dialled {
+		defer r.decoder.Leave()
 	}
-	f.waiting.Dismiss()
-	if f.dialled {
-		r.decoder.Leave()
+	if report.Err != nil {
+		waiting.Dismiss()
+		return Still{}, report
 	}
-	return f, problem
+	report.Err = r.picture(ctx, v, &still, waiting)
+	return still, report
 }
 
 // target is the camera, with what is of use to us of what it offers.

@@ -7,6 +7,7 @@ import (
 
 	"github.com/camwarden/camwarden/pkg/camera"
 	"github.com/camwarden/camwarden/pkg/fault"
+	"github.com/camwarden/camwarden/pkg/lockout"
 	"github.com/camwarden/camwarden/pkg/redact"
 )
 
@@ -30,12 +31,13 @@ type Source interface {
 
 // Visit is the wish for one still.
 type Visit struct {
-	Camera   camera.Camera // its address must be resolved
-	Password string        // "": the camera's own secret is revealed
-	Timeout  time.Duration // of all sources together; 0: the camera's own. The deadline of the context counts too
-	Strict   bool          // decode the whole picture, not only its headers
-	Room     Room          // for the source that is tried first; see Chain.Room
-	Cut      error         // why the deadline of the context comes before the camera's own time-out; nil: it does not
+	Camera   camera.Camera   // its address must be resolved
+	Password string          // "": the camera's own secret is revealed
+	Timeout  time.Duration   // of all sources together; 0: the camera's own. The deadline of the context counts too
+	Strict   bool            // decode the whole picture, not only its headers
+	Room     Room            // for the source that is tried first; see Chain.Room
+	LogIns   *lockout.Memory // of refused log-ins; nil: none is remembered
+	Cut      error           // why the deadline of the context comes before the camera's own time-out; nil: it does not
 }
 
 // addressed is an error when the camera cannot be dialled because nobody knows where it is.
@@ -82,13 +84,15 @@ type Still struct {
 	KeyFrame      time.Duration // from the key frame's first byte to its last; 0 when the source cannot tell
 	Decode        time.Duration // from the key frame to the JPEG; 0 likewise
 	Width, Height int           // pixels
-	Codec         string        // of the camera's stream, in ffmpeg's spelling (h264, hevc, mjpeg, vp8, vp9, av1, mpeg4, mpeg2video, mpeg1video); "" when not known
+	Repeated      bool          // the camera sent the very bytes of its last still
+	Codec         string        // of the camera's stream, in ffmpeg's spelling (h264, hevc, mjpeg); "" when not known
 }
 
 // Report is how a source's attempt went.
 type Report struct {
 	Dialled bool         // a connection to the camera was opened for this attempt, or may have been
 	Relayed bool         // not by us, though: another server dialled and tells us how it fared
+	Aside   bool         // it was another address of the camera, and another path, than the other sources use: what is wrong there need not be here
 	Final   bool         // whatever the class says, no other source may try: it would walk into the same trap
 	Err     *fault.Error // nil: there is a still
 }

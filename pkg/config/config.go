@@ -4,7 +4,6 @@ package config
 import (
 	"time"
 
-	"github.com/camwarden/camwarden/pkg/archive"
 	"github.com/camwarden/camwarden/pkg/camera"
 )
 
@@ -15,8 +14,6 @@ type Config struct {
 
 	StateDir    string // "" leaves the choice to the ledger
 	OutputDir   string // "" means that pictures are not kept
-	OutputName  archive.Template
-	Keep        archive.Policy // which stills below OutputDir stay; the zero Policy keeps all
 	Sources     []string
 	Cooldown    time.Duration // between two rounds of the same subnets
 	JPEGQuality int           // on ffmpeg's -q:v scale: 2 is the best, 31 the worst
@@ -73,7 +70,6 @@ type Ignored struct {
 // Default returns the configuration that holds without a file.
 func Default() *Config {
 	return &Config{
-		OutputName:  defaultName(),
 		Sources:     sourceNames(),
 		JPEGQuality: 3,
 		FFmpeg:      FFmpeg{Path: "ffmpeg"},
@@ -88,4 +84,4 @@ func defaultGo2rtc() Go2rtc {
 	return Go2rtc{URL: "http://127.0.0.1:1984", StreamPrefix: "camwarden-", Snapshot: "frame", Lifecycle: "ephemeral"}
 }
 
-func sourceNames() []string { return []string{"go2rtc", "rtsp", "ffmpeg"} }
+func sourceNames() []string { return []string{"go2rtc", "http", "rtsp", "ffmpeg"} }

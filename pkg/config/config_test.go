@@ -105,6 +105,7 @@ func TestACameraIsTheDefaultsAndWhatItSaysItself(t *testing.T) {
 	}
 	for i := range want {
 		want[i].Stream, want[i].Channel = camera.Main, 1
+		want[i].SnapshotAuth, want[i].HTTPConnections = camera.AuthAuto, camera.DefaultHTTPConnections
 	}
 	where := cmp.Comparer(func(a, b camera.Secret) bool { return a.String() == b.String() && a.Plain() == b.Plain() })
 	addresses := cmp.Comparer(func(a, b netip.AddrPort) bool { return a == b })

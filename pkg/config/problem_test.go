@@ -17,7 +17,7 @@ func TestEveryProblemIsToldWithItsLine(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct{ yaml, want string }{
 		"a key nobody knows": {"\ncolour: red", `2: there is no key "colour"; there are cameras, cooldown, defaults, doctor, ffmpeg, go2rtc, ` +
-			`jpeg_quality, keep, output_dir, output_name, reap, sources, state_dir, subnets`},
+			`jpeg_quality, output_dir, reap, sources, state_dir, subnets`},
 		"a slip in a key":           {"cooldwon: 5m", `1: there is no key "cooldwon"; did you mean cooldown?`},
 		"a slip in a section":       {"defaults:\n  max-connection: 2", `2: defaults: there is no key "max-connection"; did you mean max_connections?`},
 		"a key given twice":         {"defaults:\n  port: 554\n  port: 555", `3: defaults: the key "port" is already given in line 2`},
@@ -38,7 +38,7 @@ func TestEveryProblemIsToldWithItsLine(t *testing.T) {
 		"a line break":                 {`output_dir: "a\nb"`, `1: output_dir: the value holds a line break or another control character`},
 		"a tilde":                      {"output_dir: ~/pictures", `1: output_dir: ~ is not expanded here; write the path in full`},
 		"a quality out of range":       {"jpeg_quality: 1", `1: jpeg_quality: "1" is not a number from 2 to 31`},
-		"a source nobody knows":        {"sources:\n  - go2rtc\n  - rtps", `3: sources: "rtps" is none of go2rtc, rtsp, ffmpeg; did you mean rtsp?`},
+		"a source nobody knows":        {"sources:\n  - go2rtc\n  - rtps", `3: sources: "rtps" is none of go2rtc, http, rtsp, ffmpeg; did you mean rtsp?`},
 		"a source twice":               {"sources: [rtsp, ffmpeg, rtsp]", `1: sources: "rtsp" is in the list twice`},
 		"no source":                    {"sources: []", `1: sources: a list is needed here, of at least one item, like [a, b]`},
 		"a program with its path":      {"reap: {programs: [/usr/bin/ffmpeg]}", `1: reap: programs: "/usr/bin/ffmpeg" is not the bare name of a program`},

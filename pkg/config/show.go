@@ -1,6 +1,8 @@
 package config
 
 import (
+	"strings"
+
 	"github.com/camwarden/camwarden/pkg/camera"
 	"github.com/camwarden/camwarden/pkg/redact"
 )
@@ -15,8 +17,6 @@ type Document struct {
 	File        string          `json:"file"` // "" when there is none
 	StateDir    string          `json:"state_dir"`
 	OutputDir   string          `json:"output_dir"`
-	OutputName  string          `json:"output_name"`
-	Keep        DocumentKeep    `json:"keep"`
 	Sources     []string        `json:"sources"`
 	Cooldown    string          `json:"cooldown"`
 	JPEGQuality int             `json:"jpeg_quality"`
@@ -35,13 +35,6 @@ type DocumentFFmpeg struct {
 	Path string `json:"path"`
 }
 
-// DocumentKeep is which stills stay; 0 and "0s" set no bound.
-type DocumentKeep struct {
-	For   string `json:"for"`
-	Most  int    `json:"most"`
-	Bytes int64  `json:"bytes"`
-}
-
 // DocumentGo2rtc is the go2rtc part of a Document.
 type DocumentGo2rtc struct {
 	URL          string `json:"url"`
@@ -55,20 +48,23 @@ type DocumentGo2rtc struct {
 
 // DocumentCommon is what the defaults say, and each camera.
 type DocumentCommon struct {
-	Port           uint16           `json:"port"`
-	Path           string           `json:"path"`
-	Username       string           `json:"username"`
-	PasswordFrom   string           `json:"password_from"` // "file X", "credential X", "$X", "this file", or "" for none
-	Transport      camera.Transport `json:"transport"`
-	Brand          string           `json:"brand"` // "" where none is known
-	Stream         camera.Stream    `json:"stream"`
-	Channel        int              `json:"channel"`
-	SubPath        string           `json:"sub_path"` // of the smaller stream, "" where nobody names it; Path is the one that is taken
-	MaxConnections int              `json:"max_connections"`
-	LimitAssumed   bool             `json:"limit_assumed"`
-	Reserve        int              `json:"reserve"`
-	Timeout        string           `json:"timeout"`
-	SessionTimeout string           `json:"session_timeout"`
+	Port            uint16              `json:"port"`
+	Path            string              `json:"path"`
+	Username        string              `json:"username"`
+	PasswordFrom    string              `json:"password_from"` // "file X", "credential X", "$X", "this file", or "" for none
+	Transport       camera.Transport    `json:"transport"`
+	Brand           string              `json:"brand"` // "" where none is known
+	Stream          camera.Stream       `json:"stream"`
+	Channel         int                 `json:"channel"`
+	SubPath         string              `json:"sub_path"` // of the smaller stream, "" where nobody names it; Path is the one that is taken
+	MaxConnections  int                 `json:"max_connections"`
+	LimitAssumed    bool                `json:"limit_assumed"`
+	Reserve         int                 `json:"reserve"`
+	Snapshot        string              `json:"snapshot"` // its own picture over HTTP, "" where it gives none
+	SnapshotAuth    camera.SnapshotAuth `json:"snapshot_auth"`
+	HTTPConnections int                 `json:"http_connections"`
+	Timeout         string              `json:"timeout"`
+	SessionTimeout  string              `json:"session_timeout"`
 }
 
 // DocumentCam is one camera of a Document, with the defaults applied.
@@ -105,8 +101,7 @@ type DocumentDoctor struct {
 // Redacted returns what `config show` prints.
 func (c *Config) Redacted() Document {
 	d := Document{
-		Schema: Schema, File: c.Path, StateDir: c.StateDir, OutputDir: c.OutputDir, OutputName: c.OutputName.String(),
-		Keep: DocumentKeep{For: c.Keep.For.String(), Most: c.Keep.Most, Bytes: c.Keep.Bytes}, Sources: list(c.Sources),
+		Schema: Schema, File: c.Path, StateDir: c.StateDir, OutputDir: c.OutputDir, Sources: list(c.Sources),
 		Cooldown: c.Cooldown.String(), JPEGQuality: c.JPEGQuality, FFmpeg: DocumentFFmpeg(c.FFmpeg),
 		Defaults: commonOf(c.Inventory.Defaults), Subnets: []DocumentNet{}, Cameras: []DocumentCam{},
 		Reap:   DocumentReap{OlderThan: c.Reap.OlderThan.String(), SilentFor: c.Reap.SilentFor.String(), Programs: list(c.Reap.Programs)},
@@ -138,8 +133,17 @@ func commonOf(c camera.Camera) DocumentCommon {
 		Port: c.Port, Path: redact.String(c.Path), Username: c.Username, PasswordFrom: from(c.Password), Transport: c.Transport, Brand: c.Brand, Stream: c.Stream, Channel: c.Channel,
 		SubPath:        redact.String(c.SubPath),
 		MaxConnections: c.MaxConnections, LimitAssumed: c.LimitAssumed, Reserve: c.Reserve,
+		Snapshot: shownSnapshot(c.Snapshot), SnapshotAuth: c.SnapshotAuth, HTTPConnections: c.HTTPConnections,
 		Timeout: c.Timeout.String(), SessionTimeout: c.SessionTimeout.String(),
 	}
+}
+
+// shownSnapshot hides a password that stands in a snapshot, and not the placeholder of one.
+func shownSnapshot(snapshot string) string {
+	if bare := strings.ReplaceAll(snapshot, "{password}", ""); redact.String(bare) == bare {
+		return snapshot
+	}
+	return redact.String(snapshot)
 }
 
 func from(s camera.Secret) string {

@@ -41,25 +41,21 @@ const template = `# camwarden: which cameras there are, and how to treat them.
 # How many connections the address allows, all clients together, and how many of these are never ours.
 #  max_connections: 2
 #  reserve: 0
+# The camera's own picture: a path, or a whole http:// or https:// URL, with {host} {channel} {username} {password} {random}.
+#  snapshot: ""
+# auto (digest; basic only over TLS), digest, basic, query or none; and how many pictures are taken of an address at once.
+#  snapshot_auth: auto
+#  http_connections: 1
 # How long one visit may take.
 #  timeout: 10s
 # How long the camera may hold a session that was cut off.
 #  session_timeout: 60s
 
 # How to get a still, in this order, until one works.
-#sources: [go2rtc, rtsp, ffmpeg]
+#sources: [go2rtc, http, rtsp, ffmpeg]
 
 # Where rounds keep their pictures. Empty: nowhere.
 #output_dir: ""
-# How their files are named below it: {camera} and a time (UTC) of {datetime}, or of {date} {year} {month} {day} {hour} and {time}.
-#output_name: "{camera}/{datetime}.jpg"
-
-# Which of them are kept; empty and 0 set no bound. A round removes the rest, the oldest first, and so does camwarden prune.
-# The last still of a camera always stays. For example: {for: 720h, bytes: 50GiB}
-#keep:
-#  for: ""
-#  most: 0
-#  bytes: ""
 
 # How long a subnet is left alone after a round.
 #cooldown: 0s

@@ -33,9 +33,6 @@ type syntax interface {
 	troubles() string
 }
 
-// startCodeSize is the size of a start code: its prefix, and one byte that says of what.
-const startCodeSize = 4
-
 var codePrefix = []byte{0, 0, 1}
 
 func (e *elementary) troubles() string { return e.syntax.troubles() }
@@ -67,7 +64,7 @@ func (e *elementary) push(p *packet, lost bool, at time.Time) (*KeyFrame, error)
 		}
 		e.buffer = e.buffer[:copy(e.buffer, e.buffer[from:])]
 		known -= from
-		e.searched, e.open, e.at = startCodeSize, true, at
+		e.searched, e.open, e.at = len(codePrefix), true, at
 	}
 }
 
@@ -98,10 +95,10 @@ func parts(stream []byte) func(yield func([]byte) bool) {
 				return
 			}
 			stream = stream[from:]
-			end := bytes.Index(stream[startCodeSize:], codePrefix)
+			end := bytes.Index(stream[len(codePrefix):], codePrefix)
 			part := stream
 			if end >= 0 {
-				part = stream[:end+startCodeSize]
+				part = stream[:end+len(codePrefix)]
 			}
 			if !yield(part) || end < 0 {
 				return

@@ -59,7 +59,7 @@ func (m *mpeg4Pictures) part(data []byte, began, at time.Time) {
 	m.doubt, m.renewed = false, false
 	const intra = 0 // vop_coding_type, two bits
 	switch {
-	case len(data) <= startCodeSize || data[startCodeSize]>>6 != intra:
+	case len(data) <= len(codePrefix)+1 || data[len(codePrefix)+1]>>6 != intra:
 	case unsure:
 		m.lost++
 	case !m.layered():
@@ -70,7 +70,7 @@ func (m *mpeg4Pictures) part(data []byte, began, at time.Time) {
 		}
 		for part := range parts(m.config) {
 			if isLayer(part) {
-				m.finished.size(sizeMPEG4(part[startCodeSize:]))
+				m.finished.size(sizeMPEG4(part[len(codePrefix)+1:]))
 			}
 		}
 	}

@@ -40,7 +40,11 @@ func parsePacket(raw []byte) (p packet, ok bool) {
 		from += word * (1 + int(binary.BigEndian.Uint16(raw[from+2:])))
 	}
 	if raw[0]&padded != 0 {
-		to -= int(raw[to-1]) // it counts itself; where it says 0 there is none, and cameras set the bit for nothing
+		padding := int(raw[to-1])
+		if padding == 0 { // it counts itself
+			return packet{}, false
+		}
+		to -= padding
 	}
 	if to < from {
 		return packet{}, false

@@ -156,7 +156,6 @@ func (e *examination) fill(c *Camera) {
 			c.Connections++
 		}
 	}
-	c.Leaked = e.leakedAt(*c)
 	for _, d := range e.holders(c.at) {
 		c.Processes++
 		c.OldestAgeMS = max(c.OldestAgeMS, d.AgeMS)

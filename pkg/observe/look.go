@@ -5,7 +5,6 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"net/netip"
 	"os"
 	"slices"
 	"time"
@@ -33,9 +32,7 @@ type looker struct {
 	details map[int]proc.Detail
 	lines   map[int]cmdline.Line
 
-	ports  []uint16                     // where whoever is spoken to is a camera
-	also   []uint16                     // where some are, and others are not
-	exact  map[netip.AddrPort]bool      // these are
+	ports  []uint16
 	ahead  func() (proc.Sockets, error) // the connections to the ports of the scope, which are listed while the table is read
 	conns  []proc.Conn
 	from   map[uint64]int // of connections in other network namespaces, by inode: a process there
@@ -48,7 +45,7 @@ type looker struct {
 // never fails: what it could not read it lists as blind.
 func Look(ctx context.Context, book *ledger.Ledger, fs proc.FS, scope Scope) Observation {
 	l := &looker{
-		fs: fs, scope: scope, now: proc.BootTime(), details: map[int]proc.Detail{}, lines: map[int]cmdline.Line{}, exact: map[netip.AddrPort]bool{},
+		fs: fs, scope: scope, now: proc.BootTime(), details: map[int]proc.Detail{}, lines: map[int]cmdline.Line{},
 		Observation: Observation{
 			Schema: Schema, Host: fs.HostName(), TakenAt: time.Now().UTC().Truncate(time.Millisecond), UID: os.Geteuid(),
 			Limits: scope.Limits, Cameras: scope.Cameras, Processes: []Process{}, Connections: []Connection{}, Leases: []Lease{}, Blind: []Blind{},
@@ -140,17 +137,10 @@ func (l *looker) readCandidates(ctx context.Context) {
 	known := len(l.ports)
 	for _, line := range l.lines {
 		for _, target := range line.Cameras {
-			if !target.Exact {
-				l.ports = append(l.ports, target.Port)
-				continue
-			}
-			l.also = append(l.also, target.Port)
-			if at := l.resolve(target).Address; at.IsValid() {
-				l.exact[at] = true
-			}
+			l.ports = append(l.ports, target.Port)
 		}
 	}
-	if l.ports = tidy(l.ports); len(l.ports) > known || len(l.also) > 0 || l.anyPort() {
+	if l.ports = tidy(l.ports); len(l.ports) > known || l.anyPort() {
 		l.ahead = nil // it answers a smaller question
 	}
 }
@@ -204,8 +194,7 @@ func (l *looker) ask(ctx context.Context, pids []int) {
 	}
 	for i, pid := range pids {
 		l.details[pid] = details[i]
-		stat, _ := l.stat(pid)
-		l.lines[pid] = cmdline.Read(details[i].Args, details[i].Program, stat.Comm)
+		l.lines[pid] = cmdline.Read(details[i].Args)
 	}
 }
 

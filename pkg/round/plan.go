@@ -4,10 +4,10 @@ import (
 	"log/slog"
 	"time"
 
-	"github.com/camwarden/camwarden/pkg/archive"
 	"github.com/camwarden/camwarden/pkg/camera"
 	"github.com/camwarden/camwarden/pkg/capture"
 	"github.com/camwarden/camwarden/pkg/ledger"
+	"github.com/camwarden/camwarden/pkg/lockout"
 	"github.com/camwarden/camwarden/pkg/proc"
 	"github.com/camwarden/camwarden/pkg/streams"
 )
@@ -28,7 +28,6 @@ type Plan struct {
 	Selection camera.Selection // the cameras, and the key of the round lock
 	Exclusive bool             // round lock, cool-down and rotation apply: true for a round, false for a snapshot
 	Keeper    Keeper           // nil keeps no pictures
-	Keep      archive.Policy   // which stills of an Archive stay when the round is over
 	Jobs      int              // visits at once; less than 1 means 1
 	Timeout   time.Duration    // of one visit; 0 means each camera's own
 	Deadline  time.Duration    // of all visits together; 0 means none
@@ -45,6 +44,7 @@ type Deps struct {
 	Sources []capture.Source // in the order they are tried
 	Lookup  camera.Lookup    // resolves host names of cameras; bounded
 	Streams *streams.Keeper  // of the go2rtc that a source uses, for the looks; nil: none does
+	LogIns  *lockout.Memory  // of refused log-ins; nil: none is remembered
 	Log     *slog.Logger     // conversation for the operator; nil is silent
 }
 

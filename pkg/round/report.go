@@ -3,7 +3,6 @@ package round
 import (
 	"time"
 
-	"github.com/camwarden/camwarden/pkg/archive"
 	"github.com/camwarden/camwarden/pkg/capture"
 	"github.com/camwarden/camwarden/pkg/fault"
 	"github.com/camwarden/camwarden/pkg/observe"
@@ -43,7 +42,6 @@ type Report struct {
 	Blind      []observe.Blind  `json:"blind"`
 	Looked     Looked           `json:"looked"`
 	Verdict    Verdict          `json:"verdict"`
-	Pruned     *archive.Result  `json:"pruned,omitempty"` // what "keep" had removed after the round; nil where it sets no bound
 	Signal     string           `json:"signal,omitempty"` // the signal that ended the visits early, "SIGTERM"
 
 	PassedOver bool `json:"-"` // the plan said Skip, and another round was in the way: no visit was meant to be
@@ -82,6 +80,7 @@ type Visit struct {
 	Height     int               `json:"height"`
 	Bytes      int               `json:"bytes"`
 	Codec      string            `json:"codec"`
+	Repeated   bool              `json:"repeated"` // the camera sent the very bytes of its last still: a frozen picture, or a cache
 	Attempts   []capture.Attempt `json:"attempts"`
 	Error      *fault.Error      `json:"error"`
 }

@@ -141,7 +141,7 @@ func (r *runner) visit(ctx context.Context, i int, room capture.Room, password s
 		return failed(cam, err)
 	}
 	r.cams[i] = cam // for the scope of the last look
-	result := r.chain.Visit(ctx, capture.Visit{Camera: cam, Password: password, Strict: r.plan.Strict, Timeout: r.timeout(cam), Room: room, Cut: cut})
+	result := r.chain.Visit(ctx, capture.Visit{Camera: cam, LogIns: r.deps.LogIns, Password: password, Strict: r.plan.Strict, Timeout: r.timeout(cam), Room: room, Cut: cut})
 	return r.keep(cam, result)
 }
 
@@ -188,7 +188,7 @@ func (r *runner) keep(cam camera.Camera, result capture.Result) Visit {
 	}
 	still := result.Still
 	at := still.CapturedAt.UTC().Truncate(time.Millisecond)
-	v.OK, v.Source, v.CapturedAt = true, result.Source, &at
+	v.OK, v.Source, v.CapturedAt, v.Repeated = true, result.Source, &at, still.Repeated
 	v.WaitedMS, v.KeyFrameMS, v.DecodeMS = still.Waited.Milliseconds(), still.KeyFrame.Milliseconds(), still.Decode.Milliseconds()
 	v.Width, v.Height, v.Bytes, v.Codec = still.Width, still.Height, len(still.JPEG), still.Codec
 	if r.plan.Keeper == nil {

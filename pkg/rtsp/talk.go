@@ -47,7 +47,6 @@ type talk struct {
 	session   Session
 
 	codec    depacketize.Codec // of the track that was chosen
-	payload  byte              // and its payload type
 	receiver *depacketize.Receiver
 	sockets  *sockets  // of UDP
 	bye      time.Time // when RTCP said that a source leaves; zero once video came after it
@@ -228,7 +227,7 @@ func (t *talk) refused(challenges []string, took time.Duration) error {
 	case took >= slow:
 		how = fmt.Sprintf(", after %.1f s", took.Seconds())
 	}
-	return t.fault(fault.Auth, "it refused the user name or password%s", how).
+	return t.fault(fault.Auth, "%w%s", login.ErrRefused, how).
 		WithHint("some cameras lock an account after a few wrong log-ins: check before the next try")
 }
 
