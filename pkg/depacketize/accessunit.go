@@ -7,170 +7,412 @@ import (
 	"time"
 )
 
-// nalKind is what a NAL unit is for, as far as one picture is concerned.
-type nalKind int
-
-const (
-	other  nalKind = iota // not needed for the picture
-	set                   // a parameter set
-	key                   // a slice of a picture that needs no other
-	inter                 // a slice of one that does
-	broken                // the sender itself marked it as damaged
-)
-
-// nalSyntax is in what H.264 and H.265 differ.
-type nalSyntax struct {
-	codec   Codec
-	head    int // length of the header of a NAL unit
-	nalKind func(nal []byte) nalKind
-	setID   func(nal []byte) (id int, ok bool) // which parameter set: sorted, they are in the order decoders want
-	ready   func(sets []parameterSet) bool     // whether a picture can be decoded with these
-	shape   func(sets []parameterSet, frame *KeyFrame)
-	unpack  func(payload []byte, emit func(nalPart) error) error
-}
-
-// nalPart is a NAL unit, or a fragment of one.
-type nalPart struct {
-	fragment    bool
-	first, last bool    // of the fragments
-	head        [2]byte // of the NAL unit that they make; H.264 uses the first only
-	data        []byte  // of a whole NAL unit, its head included
-}
-
-// parameterSet is a NAL unit that later pictures refer to by its id.
-type parameterSet struct {
-	id  int
-	nal []byte
-}
-
-// What of parameter sets is kept. Real ones have tens of bytes, and real streams two or three of them.
-const (
-	maxSets    = 64
-	maxSetSize = 4 << 10
-)
-
 // startCode begins each NAL unit of a byte stream (Rec. ITU-T H.264 annex B).
 const startCode = "\x00\x00\x00\x01"
 
-// accessUnits assembles access units (RFC 6184, RFC 7798): all slices of one picture. An access unit ends with the marker,
-// with a new time stamp, or where the first slice of another picture begins, whichever comes first.
+// accessUnits puts pictures together (RFC 6184, RFC 7798): all slices of one frame, or of both its fields.
+//
+// A picture has ended where the next one begins, which slice headers tell. The marker bit and time stamps alone end nothing:
+// there are cameras that set a marker, or a new stamp, with every slice or NAL unit. Only of a camera that was seen to leave
+// the marker out between two slices does a marker end a picture at once.
 type accessUnits struct {
-	nalSyntax nalSyntax
-	emit      func(nalPart) error // u.take, bound once and not once per packet
-	limit     int
-	now       time.Time
-	sets      []parameterSet
-	inBand    bool // parameter sets come with the stream, so a missing packet may have held one
+	syntax *nalSyntax
+	emit   func(nalPart) error // take, bound once and not once per packet
+	limit  int
+	sets   parameterSets
+	inBand bool // parameter sets come with the stream, so a missing packet may have held one
 
-	fragments   []byte // of the NAL unit that is being put together, behind what the picture begins with
-	ahead       int    // how much that is; 0 where the picture has begun already
-	fragmenting bool
-	keeping     bool // the fragments are wanted
+	now     time.Time
+	stamp   uint32
+	packets int
+	doubt   bool // packets are missing since the picture that was begun last
 
-	stamp    uint32
-	open     bool      // a packet of the unit has come
-	at       time.Time // when
-	sliced   bool      // so has a slice
-	renewed  bool      // and a parameter set
-	damaged  bool      // something of it is missing
-	picture  []byte    // parameter sets and key slices, as Annex B
-	doubt    bool      // packets were missing since the unit before was complete
-	marked   bool      // the unit before ended with a marker
-	markedAt uint32    // and with this time stamp
-	lies     bool      // this camera sets the marker in mid-picture, so it ends nothing
-	finished *KeyFrame
-
-	lost, bare int // key frames that came damaged, and without parameter sets
+	unit    fragments
+	sender  senderHabits
+	next    preface
+	open    *picture // whose slices are coming
+	held    *picture // whole, if the next has no more slices than it
+	layout  []uint32 // where the slices of the picture before began
+	turned  preface  // the display orientation that lasts
+	refresh refresh
+	whole   *KeyFrame
+	seen    counts
 }
 
-func newAccessUnits(nalSyntax nalSyntax, sets [][]byte, limit int) *accessUnits {
-	u := &accessUnits{nalSyntax: nalSyntax, limit: limit}
+// senderHabits is what we have learnt of who sends.
+type senderHabits struct {
+	marksMidPicture bool // a marker came, and then another slice of the same picture
+	marksEndOnly    bool // a slice came without a marker, and then another of the same picture
+	plain, flagged  int  // slices without, and with forbidden_zero_bit
+}
+
+// preface is what comes before the slices of a picture.
+type preface struct {
+	at          time.Time // of its first packet; zero: none came
+	sei         []byte    // SEI NAL units that a decoder needs, as Annex B
+	recovery    int       // of its recovery point
+	hasRecovery bool
+	turn        orientation
+	hasTurn     bool
+	renewed     bool // parameter sets came
+}
+
+// picture is a frame whose slices are coming, or have come.
+type picture struct {
+	preface
+	header      sliceHeader // of its last slice
+	addresses   []uint32    // of all of them
+	packet      int         // in which the last slice ended
+	marked      bool        // that packet had a marker
+	intra       bool        // all of its slices are
+	second      bool        // of a field pair the second is here
+	firstStands bool        // and the first needs nothing that comes before it
+	damaged     bool
+	partial     bool   // not all of its slices were kept
+	data        []byte // its slices, as Annex B
+}
+
+// stands reports whether it needs no other picture.
+func (p *picture) stands() bool { return p.intra || p.second && p.firstStands }
+
+// lacksField reports whether the other field of its frame has still to come.
+func (p *picture) lacksField() bool { return p.header.field && !p.second }
+
+// counts are what came, to tell those who wait in vain.
+type counts struct {
+	pictures, damaged, bare, refreshes int
+	begun, last                        time.Time
+}
+
+func newAccessUnits(syntax *nalSyntax, sets [][]byte, limit int) *accessUnits {
+	u := &accessUnits{syntax: syntax, limit: limit, sets: parameterSets{syntax: syntax}}
 	u.emit = u.take
 	for _, nal := range sets {
 		for nal := range split(nal) {
-			if len(nal) > nalSyntax.head && nalSyntax.nalKind(nal) == set {
-				u.keep(nal)
+			if len(nal) > syntax.head && syntax.kind(nal) == parameterNAL {
+				u.sets.keep(nal)
 			}
 		}
 	}
 	return u
 }
 
-func (u *accessUnits) troubles() string { return describeTroubles(u.lost, u.bare) }
-
 func (u *accessUnits) push(p *packet, lost bool, at time.Time) (*KeyFrame, error) {
-	u.now = at
-	if lost && u.open {
+	u.now, u.stamp = at, p.stamp
+	u.packets++
+	if lost {
 		u.damage()
+		u.doubt = true
 	}
-	if u.open && p.stamp != u.stamp {
-		u.finish()
-		u.doubt = false
-	}
-	u.doubt = u.doubt || lost
-	if u.finished != nil {
-		return u.finished, nil
-	}
-	u.stamp = p.stamp
-	if !u.open {
-		u.open, u.at = true, at
-	}
-	err := u.nalSyntax.unpack(p.payload, u.emit)
+	err := u.syntax.unpack(p.payload, u.emit)
 	if errors.Is(err, errMalformed) {
 		u.damage()
 		err = nil
 	}
-	if p.marker && !u.lies && u.finished == nil {
-		u.marked, u.markedAt = u.sliced, p.stamp
-		u.finish()
-		u.doubt = false
+	if p.marker && !u.unit.open && u.whole == nil {
+		u.mark()
 	}
-	return u.finished, err
+	return u.whole, err
 }
 
-// damage marks the unit that is open, and the NAL unit in it.
+// mark takes a marker bit behind a whole NAL unit.
+func (u *accessUnits) mark() {
+	if o := u.open; o != nil && o.packet == u.packets {
+		o.marked = true
+		if u.sender.marksEndOnly && !u.sender.marksMidPicture && !o.lacksField() {
+			u.finish()
+		}
+	}
+}
+
+// damage marks what is open: the picture, and the NAL unit that was being put together.
 func (u *accessUnits) damage() {
-	u.damaged = true
-	u.fragmenting = false
+	u.unit.drop()
+	if u.open != nil {
+		u.open.damaged = true
+	}
 }
 
-// take puts fragments together and hands on whole NAL units.
-func (u *accessUnits) take(p nalPart) error {
+// nals takes what should be one NAL unit, whose first packet came at that time. Some cameras put several in, with start codes
+// between them: a start code cannot occur inside a NAL unit.
+func (u *accessUnits) nals(data []byte, at time.Time) error {
+	for nal := range split(data) {
+		if len(nal) <= u.syntax.head {
+			continue
+		}
+		if err := u.nal(nal, at); err != nil || u.whole != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (u *accessUnits) nal(nal []byte, at time.Time) error {
+	switch u.syntax.kind(nal) {
+	case sliceNAL:
+		return u.slice(nal, at)
+	case parameterNAL:
+		u.parameters(nal, at)
+	case seiNAL:
+		u.boundary()
+		u.message(nal, at)
+	case delimiterNAL:
+		if u.open != nil && !u.open.lacksField() {
+			u.finish()
+		}
+		u.next.begin(at)
+	}
+	return nil
+}
+
+func (p *preface) begin(at time.Time) {
+	if p.at.IsZero() {
+		p.at = at
+	}
+}
+
+// boundary ends the open picture at a NAL unit that comes before slices, if a marker ended its last one. Without one the NAL
+// unit may be a straggler: there are cameras whose parameter sets come behind the slice that needs them.
+func (u *accessUnits) boundary() {
+	if o := u.open; o != nil && o.marked && !o.lacksField() && u.sets.complete(o.header.pps) {
+		u.finish()
+	}
+}
+
+func (u *accessUnits) parameters(nal []byte, at time.Time) {
+	u.boundary()
+	if u.whole != nil {
+		return
+	}
+	if o := u.open; o != nil && u.sets.complete(o.header.pps) && u.sets.differs(nal) {
+		u.finish() // it was meant with the old ones
+	}
+	u.next.begin(at)
+	u.inBand, u.next.renewed = true, true
+	u.sets.keep(nal)
+}
+
+func (u *accessUnits) message(nal []byte, at time.Time) {
+	u.next.begin(at)
+	found := readSEI(nal, u.syntax.head, u.syntax.recoveryPoint)
+	if !found.hasRecovery && !found.hasOrientation || len(u.next.sei)+len(nal) > maxSetSize {
+		return
+	}
+	u.next.sei = append(append(u.next.sei, startCode...), nal...)
+	if found.hasRecovery {
+		u.next.recovery, u.next.hasRecovery = found.recovery, true
+	}
+	if found.hasOrientation {
+		u.next.turn, u.next.hasTurn = found.orientation, true
+	}
+}
+
+// slice puts a slice to its picture.
+func (u *accessUnits) slice(nal []byte, at time.Time) error {
+	doubtful := u.doubtful(nal)
+	h := u.syntax.slice(nal, &u.sets)
+	switch o := u.open; {
+	case o == nil:
+		u.begin(h, at)
+	case h.first && !o.second && secondField(o.header, h):
+		o.second, o.firstStands = true, o.intra && (o.header.idr || o.hasRecovery && o.recovery == 0)
+		u.next = preface{}
+	case h.first, !u.syntax.samePicture(o.header, h):
+		o.damaged = o.damaged || !h.first // what begins in the middle shows that something is missing, perhaps of this one too
+		if u.finish(); u.whole != nil {
+			return nil
+		}
+		u.begin(h, at)
+	default:
+		u.joins(o, h)
+		if h.dependent {
+			h.intra = o.header.intra
+		}
+	}
+	o := u.open
+	o.header, o.packet, o.marked = h, u.packets, false
+	o.damaged = o.damaged || doubtful || len(o.addresses) >= maxSlices
+	o.intra = o.intra && h.intra
+	if !o.damaged {
+		o.addresses = append(o.addresses, h.address)
+	}
+	if u.unit.unwanted || !u.wanted(h) {
+		o.partial = true
+		return nil
+	}
+	size := len(o.data) + len(startCode) + len(nal) + len(o.sei) + u.sets.size()
 	switch {
-	case !p.fragment:
-		if u.fragmenting {
-			u.damage() // its end never came
-		}
-		return u.nals(p.data)
-	case p.first:
-		if u.fragmenting {
-			u.damage()
-		}
-		kind := u.nalSyntax.nalKind(p.head[:])
-		u.fragmenting, u.keeping = true, kind == key || kind == set
-		u.fragments = u.fragments[:0]
-		if kind == key && len(u.picture) == 0 {
-			u.fragments = u.preface(u.fragments)
-		}
-		u.ahead = len(u.fragments)
-		u.fragments = append(u.fragments, p.head[:u.nalSyntax.head]...)
-	case !u.fragmenting:
-		u.damage() // its start never came
-		return nil
-	}
-	if !u.keeping && len(u.fragments) > u.nalSyntax.head {
-		// Of an unwanted NAL unit the first byte of the slice header is enough.
-		p.data = nil
-	}
-	if len(u.fragments)+len(p.data) > u.limit {
+	case size > u.limit && o.intra:
 		return ErrTooBig
+	case size+len(u.refresh.data) > u.limit:
+		o.partial = true
+	default:
+		o.data = append(append(withRoom(o.data, len(nal)+len(startCode), u.limit), startCode...), nal...)
 	}
-	u.fragments = append(withRoom(u.fragments, len(p.data), u.limit), p.data...)
-	if !p.last {
-		return nil
+	return nil
+}
+
+// maxSlices is more than level 6.2 allows (H.265 table A.8: 600).
+const maxSlices = 1024
+
+// joins looks at a further slice of the picture that is open.
+func (u *accessUnits) joins(o *picture, h sliceHeader) {
+	u.doubt = false // what was missing was of this picture
+	switch {
+	case o.marked:
+		u.sender.marksMidPicture = true
+	case o.packet > 0 && o.packet != u.packets:
+		u.sender.marksEndOnly = true
 	}
-	u.fragmenting = false
-	return u.nals(u.fragments[u.ahead:])
+	if h.known && o.header.known && h.address <= o.header.address {
+		o.damaged = true // twice, or in the wrong order
+	}
+}
+
+// begin opens a picture with its first slice, or what should be it.
+func (u *accessUnits) begin(h sliceHeader, at time.Time) {
+	u.next.begin(at)
+	o := &picture{preface: u.next, intra: true, damaged: !h.first}
+	if u.doubt && u.inBand && !o.renewed {
+		o.damaged = true // new parameter sets may be among what is missing
+	}
+	u.open, u.next, u.doubt = o, preface{}, false
+}
+
+// doubtful reports whether a slice must count as damaged because its sender says so: forbidden_zero_bit (RFC 6184 5.3, RFC 7798
+// 4.4). Where every slice has it, it says nothing; it is cleared then, because decoders refuse it.
+func (u *accessUnits) doubtful(nal []byte) bool {
+	const enough = 8
+	if nal[0]&0x80 == 0 {
+		u.sender.plain++
+		return u.sender.flagged > 0 && u.sender.plain == 1 // so the flag did mean something
+	}
+	nal[0] &^= 0x80
+	u.sender.flagged++
+	return u.sender.plain > 0 || u.sender.flagged <= enough
+}
+
+// wanted reports whether the bytes of a slice may be of use.
+func (u *accessUnits) wanted(h sliceHeader) bool {
+	switch o := u.open; {
+	case u.held != nil, o != nil && o.damaged:
+		return false
+	case h.intra, u.refresh.active:
+		return true
+	case o != nil:
+		return o.hasRecovery && o.recovery > 0 || o.second && o.firstStands
+	}
+	return u.next.hasRecovery
+}
+
+// finish takes the open picture for complete.
+func (u *accessUnits) finish() {
+	o := u.open
+	u.open = nil
+	if u.seen.pictures++; u.seen.begun.IsZero() {
+		u.seen.begun = o.at
+	}
+	u.seen.last = u.now
+	o.damaged = o.damaged || o.lacksField()
+	if u.held != nil && !o.damaged {
+		u.decide(u.held, o.addresses)
+		u.held = nil
+	}
+	u.orient(o)
+	switch {
+	case u.whole != nil:
+	case o.stands():
+		u.candidate(o)
+	default:
+		u.gradual(o)
+	}
+	if !o.damaged {
+		u.layout = o.addresses
+	}
+}
+
+// orient remembers a display orientation that lasts, and gives it to pictures that have none of their own.
+func (u *accessUnits) orient(o *picture) {
+	switch {
+	case !o.hasTurn:
+		o.sei = append(o.sei, u.turned.sei...)
+		o.turn = u.turned.turn
+	case o.turn.set && o.turn.lasts:
+		u.turned = preface{sei: o.sei, turn: o.turn}
+	default:
+		u.turned = preface{}
+	}
+}
+
+// candidate looks at a picture that needs no other.
+func (u *accessUnits) candidate(o *picture) {
+	switch {
+	case o.damaged || o.partial:
+		u.refresh.end()
+		if o.damaged {
+			u.seen.damaged++
+		}
+	case !u.sets.complete(o.header.pps):
+		u.seen.bare++
+	case len(u.layout) > 0:
+		u.decide(o, u.layout)
+	case len(o.addresses) > 1:
+		u.held = o // with the last slice lost it would look the same
+	default:
+		u.give(o)
+	}
+}
+
+// decide gives a picture, unless another one of the stream has the same slices and more behind them: its own were lost before
+// their packets were numbered.
+func (u *accessUnits) decide(o *picture, other []uint32) {
+	if n := len(o.addresses); n < len(other) && slices.Equal(o.addresses, other[:n]) {
+		u.seen.damaged++
+		return
+	}
+	u.give(o)
+}
+
+// give makes a picture the result.
+func (u *accessUnits) give(o *picture) {
+	u.whole = &KeyFrame{
+		Codec: u.syntax.codec, Bytes: slices.Insert(o.data, 0, u.sets.appendTo(nil, o.sei)...), Pictures: 1,
+		CapturedAt: o.at, Arriving: u.now.Sub(o.at),
+	}
+	u.shape(o)
+}
+
+// shape fills in what the parameter sets say.
+func (u *accessUnits) shape(o *picture) {
+	_, sps, ok := u.sets.of(o.header.pps)
+	if !ok {
+		return
+	}
+	u.whole.Width, u.whole.Height, u.whole.FullRange = sps.width, sps.height, sps.fullRange
+	if o.turn.set && o.turn.sideways {
+		u.whole.Width, u.whole.Height = sps.height, sps.width
+	}
+}
+
+// waiting reports whether a picture is whole as far as can be told, and only the beginning of another one would prove it.
+func (u *accessUnits) waiting() bool {
+	if u.held != nil {
+		return u.open == nil || !u.open.damaged
+	}
+	o := u.open
+	return o != nil && o.marked && !u.unit.open && !o.damaged && !o.partial && o.stands() && !o.lacksField() && u.sets.complete(o.header.pps)
+}
+
+// settle takes the picture that is waiting.
+func (u *accessUnits) settle(now time.Time) *KeyFrame {
+	u.now = now
+	if u.held == nil && u.waiting() {
+		u.finish()
+	}
+	if u.whole == nil && u.held != nil {
+		u.give(u.held)
+	}
+	return u.whole
 }
 
 // roomForKeyFrame is enough for most, which have some hundred KiB. What is never filled costs nothing.
@@ -186,118 +428,6 @@ func withRoom(data []byte, n, limit int) []byte {
 	larger := make([]byte, len(data), max(need, min(max(4*cap(data), roomForKeyFrame), limit)))
 	copy(larger, data)
 	return larger
-}
-
-// nals takes what should be one NAL unit. Some cameras put several in, with start codes between them: a start code
-// cannot occur inside a NAL unit.
-func (u *accessUnits) nals(data []byte) error {
-	for nal := range split(data) {
-		if len(nal) <= u.nalSyntax.head {
-			continue
-		}
-		if err := u.nal(nal); err != nil || u.finished != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func (u *accessUnits) nal(nal []byte) error {
-	switch kind := u.nalSyntax.nalKind(nal); kind {
-	case broken:
-		u.damage()
-	case set:
-		u.inBand, u.renewed = true, true
-		u.keep(nal)
-	case key, inter:
-		if u.place(nal); u.finished != nil {
-			return nil
-		}
-		if kind == key {
-			return u.add(nal)
-		}
-		u.damaged = u.damaged || len(u.picture) > 0 // two kinds of slices in one picture: neither was meant
-	}
-	return nil
-}
-
-// place decides which picture a slice belongs to, and whether that one can still be clean.
-func (u *accessUnits) place(nal []byte) {
-	// In both codecs the first bit of a slice header says whether it is the first slice of the picture
-	// (H.264: first_mb_in_slice is 0, which ue(v) codes as a 1; H.265: first_slice_segment_in_pic_flag).
-	first := nal[u.nalSyntax.head]&0x80 != 0
-	switch {
-	case first && u.sliced:
-		u.finish()
-		u.open, u.at = true, u.now
-	case !first && !u.sliced:
-		// The picture's beginning is missing, or we were told that it had ended already.
-		u.lies = u.lies || u.marked && u.markedAt == u.stamp && !u.doubt && !u.damaged
-		u.damaged = true
-	}
-	if !u.sliced && u.doubt && u.inBand && !u.renewed {
-		u.damaged = true // new parameter sets may be among what is missing
-	}
-	u.sliced = true
-}
-
-// add appends a slice to the key frame; the parameter sets go before the first.
-func (u *accessUnits) add(nal []byte) error {
-	if len(u.picture) == 0 {
-		if u.ahead > 0 && len(nal) == len(u.fragments)-u.ahead && &nal[0] == &u.fragments[u.ahead] {
-			u.picture, u.fragments, u.ahead = u.fragments, u.picture, 0 // it was put together in the right place
-			return nil
-		}
-		u.picture = u.preface(u.picture)
-	} else {
-		u.picture = append(u.picture, startCode...)
-	}
-	if len(u.picture)+len(nal) > u.limit {
-		return ErrTooBig
-	}
-	u.picture = append(withRoom(u.picture, len(nal), u.limit), nal...)
-	return nil
-}
-
-// preface appends what a key frame begins with: the parameter sets, and the start code of its first slice.
-func (u *accessUnits) preface(picture []byte) []byte {
-	for _, s := range u.sets {
-		picture = append(append(picture, startCode...), s.nal...)
-	}
-	return append(picture, startCode...)
-}
-
-// finish ends the open unit. If it is a clean key frame, finished is set.
-func (u *accessUnits) finish() {
-	switch isKey := len(u.picture) > 0; {
-	case !isKey:
-	case u.damaged || u.fragmenting:
-		u.lost++
-	case !u.nalSyntax.ready(u.sets):
-		u.bare++
-	default:
-		u.finished = &KeyFrame{Codec: u.nalSyntax.codec, Bytes: u.picture, CapturedAt: u.at, Arriving: u.now.Sub(u.at)}
-		u.nalSyntax.shape(u.sets, u.finished)
-		return
-	}
-	u.open, u.sliced, u.renewed, u.damaged, u.fragmenting = false, false, false, false, false
-	u.picture = u.picture[:0]
-}
-
-// keep remembers a parameter set, in place of an earlier one with the same id.
-func (u *accessUnits) keep(nal []byte) {
-	id, ok := u.nalSyntax.setID(nal)
-	if !ok || len(nal) > maxSetSize {
-		return
-	}
-	at, known := slices.BinarySearchFunc(u.sets, id, func(s parameterSet, id int) int { return s.id - id })
-	switch {
-	case known && bytes.Equal(u.sets[at].nal, nal):
-	case known:
-		u.sets[at].nal = bytes.Clone(nal)
-	case len(u.sets) < maxSets:
-		u.sets = slices.Insert(u.sets, at, parameterSet{id, bytes.Clone(nal)})
-	}
 }
 
 // split yields the NAL units of data, which is one, or several with start codes before, between and behind them.

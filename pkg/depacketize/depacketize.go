@@ -21,13 +21,21 @@ const (
 	MPEG1 Codec = "mpeg1video" // its description is that of MPEG-2: which it is, the stream tells
 )
 
-// KeyFrame is one whole picture that needs no other.
+// KeyFrame is one whole picture that needs no other, or the pictures of a gradual refresh, of which the last is whole.
 type KeyFrame struct {
 	Codec         Codec
 	Bytes         []byte        // H.264 and H.265: an Annex B byte stream, parameter sets first; JPEG: one file; VP8, VP9, AV1: IVF; else an elementary stream
+	Pictures      int           // how many are in it; the last is meant
 	CapturedAt    time.Time     // when its first packet arrived
 	Waited        time.Duration // from asking to play until its first packet arrived
 	Arriving      time.Duration // from its first packet to its last
 	Width, Height int           // as displayed; 0 when the parameter sets could not be read
 	FullRange     bool          // luma uses 0 to 255
+}
+
+// size sets what is plausible; the headers of a hostile camera may say anything.
+func (f *KeyFrame) size(width, height int) {
+	if plausible(width, height) {
+		f.Width, f.Height = width, height
+	}
 }

@@ -3,8 +3,6 @@ package depacketize
 import (
 	"bytes"
 	"time"
-
-	"github.com/bluenviron/mediacommon/v2/pkg/bits"
 )
 
 // Start codes of MPEG-4 part 2 (ISO/IEC 14496-2 table 6-3).
@@ -156,23 +154,3 @@ func bitLength(most int) int {
 	}
 	return n
 }
-
-// bitReader reads a header bit by bit. What is not there reads as 0, and is remembered.
-type bitReader struct {
-	data  []byte
-	at    int
-	short bool
-}
-
-func (r *bitReader) read(n int) int {
-	value, err := bits.ReadBits(r.data, &r.at, n)
-	if err != nil {
-		r.short = true
-		return 0
-	}
-	return int(value)
-}
-
-func (r *bitReader) flag() bool { return r.read(1) == 1 }
-
-func (r *bitReader) skip(n int) { r.at += n }

@@ -4,10 +4,6 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
-	"math/bits"
-
-	"github.com/bluenviron/mediacommon/v2/pkg/codecs/h264"
-	"github.com/bluenviron/mediacommon/v2/pkg/codecs/h265"
 )
 
 // errMalformed is a packet that cannot be unpacked; what it belonged to is damaged.
@@ -22,137 +18,119 @@ const (
 	special265   = 50 // PACI and what is reserved
 )
 
-// h264Syntax is the nalSyntax of H.264. A key frame is an IDR picture.
-func h264Syntax() nalSyntax {
-	const idr, sps, pps = 5, 7, 8
-	return nalSyntax{
-		codec: H264,
-		head:  1,
-		nalKind: func(nal []byte) nalKind {
+// nalKind is what a NAL unit is for, as far as one picture is concerned.
+type nalKind int
+
+const (
+	otherNAL     nalKind = iota // not needed for the picture
+	parameterNAL                // a parameter set
+	seiNAL                      // supplemental enhancement information that comes before its picture
+	delimiterNAL                // an access unit delimiter: a picture begins
+	sliceNAL
+)
+
+// nalSyntax is in what H.264 and H.265 differ.
+type nalSyntax struct {
+	codec                     Codec
+	head                      int // length of the header of a NAL unit
+	vpsKind, spsKind, ppsKind int // nal_unit_type of parameter sets; 0: there is none
+	kind                      func(nal []byte) nalKind
+	parameterSet              func(nal []byte) (parameterSet, bool)
+	slice                     func(nal []byte, sets *parameterSets) sliceHeader
+	samePicture               func(a, b sliceHeader) bool
+	recoveryPoint             func(r *bitReader) int
+	unpack                    func(payload []byte, emit func(nalPart) error) error
+}
+
+// h264Syntax is the syntax of H.264 (Rec. ITU-T H.264 7.3).
+func h264Syntax() *nalSyntax {
+	const idr, prefixSEI, sps, pps, delimiter = 5, 6, 7, 8, 9
+	return &nalSyntax{
+		codec: H264, head: 1, spsKind: sps, ppsKind: pps,
+		kind: func(nal []byte) nalKind {
 			switch kind := nal[0] & 0x1f; {
-			case nal[0]&0x80 != 0:
-				return broken
-			case kind == idr:
-				return key
-			case kind >= 1 && kind < idr:
-				return inter
-			case kind == sps || kind == pps:
-				return set
+			case kind == 1, kind == idr: // data partitions (2 to 4) are of a profile that nobody has
+				return sliceNAL
+			case kind == sps, kind == pps:
+				return parameterNAL
+			case kind == prefixSEI:
+				return seiNAL
+			case kind == delimiter:
+				return delimiterNAL
 			}
-			return other
+			return otherNAL
 		},
-		setID: func(nal []byte) (int, bool) {
-			if nal[0]&0x1f == pps {
-				id, ok := exponential(nal[1:])
-				return setOrder(pps, id), ok
+		parameterSet: func(nal []byte) (parameterSet, bool) {
+			if nal[0]&0x1f == sps {
+				read, ok := readSPS264(nal)
+				return parameterSet{kind: sps, id: read.id, sps: read}, ok
 			}
-			var parsed h264.SPS
-			err := parsed.Unmarshal(nal)
-			return setOrder(sps, int(parsed.ID)), err == nil
+			r := &bitReader{data: rbsp(nal, headerBytes)}
+			r.skip(8)
+			id := int(r.ue())
+			read := pictureSet{sps: int(r.ue())}
+			r.skip(1)
+			read.bottomFieldPOC = r.flag()
+			return parameterSet{kind: pps, id: id, pps: read}, !r.short && id < 256
 		},
-		ready: func(sets []parameterSet) bool { return hasAll(sets, sps, pps) },
-		shape: func(sets []parameterSet, frame *KeyFrame) {
-			var parsed h264.SPS
-			if parsed.Unmarshal(ofKind(sets, sps)) == nil {
-				frame.size(parsed.Width(), parsed.Height())
-				frame.FullRange = parsed.VUI != nil && parsed.VUI.VideoFullRangeFlag
-			}
-		},
-		unpack: unpack264,
+		slice:         readSlice264,
+		samePicture:   samePicture264,
+		recoveryPoint: func(r *bitReader) int { return int(r.ue()) },
+		unpack:        unpack264,
 	}
 }
 
-// h265Syntax is the nalSyntax of H.265. A key frame is an IDR, CRA or BLA picture; what leads a CRA in output order comes
-// behind it in the stream, so the picture itself needs nothing.
-func h265Syntax() nalSyntax {
-	const firstIRAP, lastIRAP, vps, sps, pps = 16, 21, 32, 33, 34
-	return nalSyntax{
-		codec: H265,
-		head:  2,
-		nalKind: func(nal []byte) nalKind {
-			layer := nal[0]&1<<5 | nal[1]>>3
-			switch kind := kind265(nal); {
-			case nal[0]&0x80 != 0:
-				return broken
-			case layer != 0:
-				return other
-			case kind >= firstIRAP && kind <= lastIRAP:
-				return key
-			case kind <= 9:
-				return inter
-			case kind >= vps && kind <= pps:
-				return set
+// h265Syntax is the syntax of H.265 (Rec. ITU-T H.265 7.3). What leads a CRA picture in output order comes behind it in the
+// stream, so the picture itself needs nothing.
+func h265Syntax() *nalSyntax {
+	const lastSlice, firstIRAP, lastIRAP, vps, sps, pps, delimiter, prefixSEI = 9, 16, 21, 32, 33, 34, 35, 39
+	return &nalSyntax{
+		codec: H265, head: 2, vpsKind: vps, spsKind: sps, ppsKind: pps,
+		kind: func(nal []byte) nalKind {
+			if layer := nal[0]&1<<5 | nal[1]>>3; layer != 0 {
+				return otherNAL
 			}
-			return other
+			switch kind := kind265(nal); {
+			case kind <= lastSlice, kind >= firstIRAP && kind <= lastIRAP:
+				return sliceNAL
+			case kind >= vps && kind <= pps:
+				return parameterNAL
+			case kind == prefixSEI:
+				return seiNAL
+			case kind == delimiter:
+				return delimiterNAL
+			}
+			return otherNAL
 		},
-		setID: func(nal []byte) (int, bool) {
+		parameterSet: func(nal []byte) (parameterSet, bool) {
 			switch kind265(nal) {
 			case vps:
-				return setOrder(vps, int(nal[2]>>4)), true
-			case pps:
-				id, ok := exponential(nal[2:])
-				return setOrder(pps, id), ok
+				return parameterSet{kind: vps, id: int(nal[2] >> 4)}, true
+			case sps:
+				read, ok := readSPS265(nal)
+				return parameterSet{kind: sps, id: read.id, sps: read}, ok
 			}
-			var parsed h265.SPS
-			err := parsed.Unmarshal(nal)
-			return setOrder(sps, int(parsed.ID)), err == nil
+			r := &bitReader{data: rbsp(nal, headerBytes)}
+			r.skip(16)
+			id := int(r.ue())
+			read := pictureSet{sps: int(r.ue()), dependentSlices: r.flag(), outputFlag: r.flag(), extraSliceBits: int(r.u(3))}
+			return parameterSet{kind: pps, id: id, pps: read}, !r.short && id < 64
 		},
-		ready: func(sets []parameterSet) bool { return hasAll(sets, vps, sps, pps) },
-		shape: func(sets []parameterSet, frame *KeyFrame) {
-			var parsed h265.SPS
-			if parsed.Unmarshal(ofKind(sets, sps)) == nil {
-				frame.size(parsed.Width(), parsed.Height())
-				frame.FullRange = parsed.VUI != nil && parsed.VUI.VideoFullRangeFlag
-			}
-		},
-		unpack: unpack265,
+		slice:         readSlice265,
+		samePicture:   samePicture265,
+		recoveryPoint: func(r *bitReader) int { return int(r.se()) },
+		unpack:        unpack265,
 	}
 }
 
 func kind265(nal []byte) byte { return nal[0] >> 1 & 0x3f }
 
-// size sets what is plausible; parameter sets of a hostile camera may say anything.
-func (f *KeyFrame) size(width, height int) {
-	const most = 1 << 14
-	if width > 0 && height > 0 && width <= most && height <= most {
-		f.Width, f.Height = width, height
-	}
-}
-
-// idsPerKind is more than the ids of any kind of parameter set.
-const idsPerKind = 1 << 10
-
-// setOrder makes parameter sets sort by kind, and within it by id.
-func setOrder(kind, id int) int { return kind*idsPerKind + id%idsPerKind }
-
-func ofKind(sets []parameterSet, kind int) []byte {
-	for _, s := range sets {
-		if s.id/idsPerKind == kind {
-			return s.nal
-		}
-	}
-	return nil
-}
-
-func hasAll(sets []parameterSet, kinds ...int) bool {
-	for _, kind := range kinds {
-		if ofKind(sets, kind) == nil {
-			return false
-		}
-	}
-	return true
-}
-
-// exponential reads a small ue(v) at the beginning of data (Rec. ITU-T H.264 section 9.1).
-func exponential(data []byte) (int, bool) {
-	var word [4]byte
-	copy(word[:], data)
-	window := binary.BigEndian.Uint32(word[:])
-	zeros := bits.LeadingZeros32(window)
-	if zeros > 10 {
-		return 0, false
-	}
-	return int(window>>(31-2*zeros)) - 1, true
+// nalPart is a NAL unit, or a fragment of one.
+type nalPart struct {
+	fragment    bool
+	first, last bool    // of the fragments
+	head        [2]byte // of the NAL unit that they make; H.264 uses the first only
+	data        []byte  // of a whole NAL unit, its head included
 }
 
 // unpack264 hands on what a packet holds (RFC 6184 section 5.6 to 5.8).

@@ -40,11 +40,7 @@ func parsePacket(raw []byte) (p packet, ok bool) {
 		from += word * (1 + int(binary.BigEndian.Uint16(raw[from+2:])))
 	}
 	if raw[0]&padded != 0 {
-		padding := int(raw[to-1])
-		if padding == 0 { // it counts itself
-			return packet{}, false
-		}
-		to -= padding
+		to -= int(raw[to-1]) // it counts itself; 0 is of those who set the bit and pad nothing
 	}
 	if to < from {
 		return packet{}, false

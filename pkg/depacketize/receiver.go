@@ -23,6 +23,17 @@ type assembler interface {
 	troubles() string
 }
 
+// settler is an assembler whose picture may be whole without that being proved: only the beginning of the next would prove it.
+type settler interface {
+	waiting() bool
+	// settle takes the picture that is waiting.
+	settle(now time.Time) *KeyFrame
+}
+
+// quiet is how long nothing must come behind what looks like the end of a picture, for it to count as that. The slices of one
+// picture come within milliseconds, and the next picture mostly before this has passed.
+const quiet = time.Second
+
 // Format is one payload format of an RTP stream, as its description names it.
 type Format struct {
 	Payload uint8 // payload type, 0 to 127
@@ -39,7 +50,8 @@ type Receiver struct {
 	began  bool // a packet of the track has come
 	odd    int  // packets before that which were none
 	source uint32
-	next   uint16 // sequence number expected
+	next   uint16    // sequence number expected
+	taken  time.Time // when the latest packet came
 	frame  *KeyFrame
 }
 
@@ -77,6 +89,22 @@ func (r *Receiver) KeyFrame() *KeyFrame { return r.frame }
 // Troubles says what was wrong with the key frames that came, beginning with ": ", or nothing.
 func (r *Receiver) Troubles() string { return r.troubles() }
 
+// Waiting returns when Settle should be called if nothing has come by then, and false where there is nothing to settle.
+func (r *Receiver) Waiting() (time.Time, bool) {
+	s, ok := r.assembler.(settler)
+	if !ok || r.frame != nil || !s.waiting() {
+		return time.Time{}, false
+	}
+	return r.taken.Add(quiet), true
+}
+
+// Settle takes the picture that looks whole, where nothing has come behind it for long.
+func (r *Receiver) Settle() {
+	if s, ok := r.assembler.(settler); ok && r.frame == nil {
+		r.frame = s.settle(time.Now())
+	}
+}
+
 // Take takes one RTP packet (RFC 3550 section 5.1). Once a frame is whole, nothing more is taken.
 func (r *Receiver) Take(raw []byte) error {
 	if r.frame != nil {
@@ -98,7 +126,8 @@ func (r *Receiver) Take(raw []byte) error {
 		return r.strange()
 	}
 	r.began = true
-	frame, err := r.push(&r.packet, lost, time.Now())
+	r.taken = time.Now()
+	frame, err := r.push(&r.packet, lost, r.taken)
 	r.frame = frame
 	return err
 }

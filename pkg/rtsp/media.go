@@ -51,9 +51,27 @@ func (t *talk) receive() error {
 			t.note(fault.KeyFrame)
 			deadline = t.whole
 		}
-		if err := t.receiveUntil(deadline); err != nil {
+		if err := t.receiveOrSettle(deadline); err != nil {
 			return err
 		}
+	}
+	return nil
+}
+
+// receiveOrSettle receives, and takes a picture that looks whole where nothing more comes that would prove it.
+func (t *talk) receiveOrSettle(deadline time.Time) error {
+	settle, waiting := t.receiver.Waiting()
+	if !waiting || !settle.Before(deadline) {
+		return t.receiveUntil(deadline)
+	}
+	if time.Now().Before(settle) {
+		err := t.receiveUntil(settle)
+		if err == nil || !isTimeout(err) || t.ctx.Err() != nil {
+			return err
+		}
+	}
+	if !time.Now().Before(settle) {
+		t.receiver.Settle()
 	}
 	return nil
 }
