@@ -35,7 +35,7 @@ type line struct {
 
 // A picture of 64x64 that is all grey, coded by x264.
 var (
-	fakeSPS = decode64("Z0LACtoEJsBEAAADAAQAAAMAyDxImoA=")
+	fakeSPS = decode64("Z0LACtkEewEQAAADABAAAAMDIPEiZIA=")
 	fakePPS = decode64("aM4PyA==")
 )
 

@@ -37,7 +37,7 @@ func FuzzConversation(f *testing.F) {
 	sdp := "m=video 0 RTP/AVP 96\r\na=rtpmap:96 H264/90000\r\na=fmtp:96 sprop-parameter-sets=Z0LACtoEJsBEAAADAAQAAAMAyDxImoA=,aM4PyA==\r\n"
 	describe := ok + fmt.Sprintf("Content-Length: %d\r\n\r\n", len(sdp)) + sdp
 	setup := ok + "Session: 1\r\nTransport: RTP/AVP/TCP;interleaved=0-1\r\n\r\n"
-	media := "$\x00\x00\x0f\x80\xe0\x01\x02\x03\x04\x05\x06\x07\x08\x09\x01\x65\x88\x01"
+	media := "$\x00\x00\x0f\x80\xe0\x01\x02\x03\x04\x05\x06\x07\x08\x09\x01\x65\x88\x84"
 	f.Add([]byte(strings.Join([]string{ok + "\r\n", describe, setup, ok + "\r\n" + media, ok + "\r\n"}, "")))
 	f.Add([]byte(strings.Join([]string{"RTSP/1.0 401 No\r\nWWW-Authenticate: Digest realm=\"r\",nonce=\"n\"\r\n\r\n", ok + "\r\n", describe, setup, media}, "")))
 	f.Add([]byte(strings.Join([]string{ok + "\r\n", "RTSP/1.0 302 Moved\r\nLocation: rtsp://x\r\n\r\n"}, "")))

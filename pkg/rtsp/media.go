@@ -71,6 +71,7 @@ func (t *talk) receiveOrSettle(deadline time.Time) error {
 		}
 	}
 	if !time.Now().Before(settle) {
+		t.wire.failed = nil // nothing failed: there was nothing
 		t.receiver.Settle()
 	}
 	return nil

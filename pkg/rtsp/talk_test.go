@@ -362,13 +362,7 @@ func TestAutoFallsBackToUDPOnTheSameConnection(t *testing.T) {
 		defer to.Close()
 		// Out of order, with a duplicate: 1 0 0 3 2, of which 0 to 3 are the key frame.
 		for _, n := range []uint16{0, 2, 1, 1, 4, 3} {
-			kind := []byte{0x41, 0x9a, 0x11}
-			if n > 0 {
-				kind = []byte{0x65, 0x08, byte(n)}
-			}
-			if n == 1 {
-				kind[1] = 0x88
-			}
+			kind := [][]byte{{0x41, 0x9a, 0x11}, {0x65, 0x88, 0x84}, {0x65, 0x30, 0x88}, {0x65, 0x38, 0x88}, {0x65, 0x10, 0x22}}[n]
 			stamp := uint32(min(n, 1))
 			_, _ = to.Write(packet(0, n, stamp, n == 0 || n == 4, kind...)[4:])
 		}
@@ -379,7 +373,7 @@ func TestAutoFallsBackToUDPOnTheSameConnection(t *testing.T) {
 	if err != nil || !session.TornDown || camera.count("DESCRIBE") != 1 {
 		t.Fatalf("%v, session %+v, %d DESCRIBE", err, session, camera.count("DESCRIBE"))
 	}
-	if want := "\x65\x88\x01\x00\x00\x00\x01\x65\x08\x02\x00\x00\x00\x01\x65\x08\x03\x00\x00\x00\x01\x65\x08\x04"; !strings.HasSuffix(string(frame.Bytes), want) {
+	if want := "\x65\x88\x84\x00\x00\x00\x01\x65\x30\x88\x00\x00\x00\x01\x65\x38\x88\x00\x00\x00\x01\x65\x10\x22"; !strings.HasSuffix(string(frame.Bytes), want) {
 		t.Errorf("% x", frame.Bytes)
 	}
 }
