@@ -21,16 +21,7 @@ type examination struct {
 	Status    string
 	Processes struct {
 		Total, Overdue, Zombies int
-		List                    []struct {
-			PID                                   int
-			Camera, Target, Shape, Owner, Verdict string
-			Command, Why, State, PIDNS            string
-			Parent                                struct {
-				Name string
-				PID  int
-			}
-			AgeMS int64 `json:"age_ms"`
-		}
+		List                    []examined
 	}
 	Connections struct{ Total int }
 	Cameras     []struct {
@@ -48,6 +39,18 @@ type examination struct {
 	}
 	Findings []struct{ Code, Severity, Subject, Summary, Evidence, Remedy string }
 	Blind    []struct{ Where, Why string }
+}
+
+// examined is one process of it.
+type examined struct {
+	PID                                   int
+	Camera, Target, Shape, Owner, Verdict string
+	Command, Why, State, PIDNS            string
+	Parent                                struct {
+		Name string
+		PID  int
+	}
+	AgeMS int64 `json:"age_ms"`
 }
 
 // codes are the findings, each once, in their order.

@@ -293,15 +293,16 @@ func (s *site) contained(camera string) *run {
 	return r
 }
 
-// container is what runs in such namespaces: a camera that accepts and never answers, and an ffmpeg that waits for it.
+// container is what runs in such namespaces: a camera that accepts and never answers, and an ffmpeg that waits for it; more of
+// them that stream, when a number is given.
 func container() {
-	if err := contain(os.Args[1], os.Args[2]); err != nil {
+	if err := contain(os.Args[1], os.Args[2], os.Args[3:]...); err != nil {
 		fmt.Fprintln(os.Stderr, "container:", err)
 		os.Exit(1)
 	}
 }
 
-func contain(address, url string) error {
+func contain(address, url string, viewers ...string) error {
 	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return err
@@ -328,6 +329,18 @@ func contain(address, url string) error {
 		return err
 	}
 	defer conn.Close()
+	for range viewers {
+		viewer := exec.Command("ffmpeg", "-nostdin", "-loglevel", "quiet", "-rtsp_transport", "tcp", "-i", url, "-c", "copy", "-f", "null", "-")
+		viewer.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+		if err := viewer.Start(); err != nil {
+			return err
+		}
+		conn, err := listener.Accept()
+		if err != nil {
+			return err
+		}
+		defer conn.Close()
+	}
 	fmt.Println("accepted")
 	_ = cmd.Wait()
 	return nil

@@ -74,6 +74,12 @@ func (e *examination) findBlind() {
 			Code: "blind-" + slug(b.Where), Severity: Warning, Subject: b.Where,
 			Summary: "could not look: " + b.Where, Evidence: b.Why, Remedy: e.sight(slug(b.Where)),
 		}
+		switch b.Where {
+		case "connections of the host":
+			f.Remedy = "sudo nsenter -t 1 -n camwarden doctor    # where process 1 is the host's; else on the host itself"
+		case "processes of the host":
+			f.Remedy = "camwarden doctor    # on the host itself, or in a container with its pids and network (--pid=host --network=host)"
+		}
 		e.find(f)
 	}
 }
@@ -98,7 +104,7 @@ func (e *examination) sight(kind string) string {
 func slug(where string) string {
 	for _, kind := range [][2]string{
 		{"process table", "processes"}, {"processes of other users", "processes"}, {"environments", "processes"}, {"command lines", "processes"},
-		{"process ", "processes"}, {"own process", "processes"}, {"ledger", "ledger"}, {"go2rtc", "go2rtc"}, {"configuration", "configuration"},
+		{"process ", "processes"}, {"processes of the host", "processes"}, {"own process", "processes"}, {"ledger", "ledger"}, {"go2rtc", "go2rtc"}, {"configuration", "configuration"},
 		{"connections", "connections"}, {"owners of connections", "connections"}, {"how long", "silence"}, {"camera ", "camera"}, {"probe", "probe"},
 	} {
 		if strings.HasPrefix(where, kind[0]) {

@@ -114,6 +114,24 @@ func (l *looker) readTable(ctx context.Context) {
 		l.HidesOthers = true
 		l.blind("processes of other users", errors.New("this /proc is mounted with hidepid: look as root"), false)
 	}
+	if !l.scope.OnlyOurs {
+		l.noteConfinement()
+	}
+}
+
+// noteConfinement notes that there is a host around us, of which not all can be seen. Where only loopback addresses are in
+// question, a network that has others beside is as good as the host's: they are its own.
+func (l *looker) noteConfinement() {
+	confined := l.fs.Confinement()
+	if confined.PIDs != nil && !confined.Alone && l.scope.Limits.loopback() {
+		return
+	}
+	if confined.Network != nil {
+		l.blind("connections of the host", confined.Network, false)
+	}
+	if confined.PIDs != nil {
+		l.blind("processes of the host", confined.PIDs, false)
+	}
 }
 
 // readCandidates asks the processes that are looked at whatever they hold.

@@ -54,6 +54,13 @@ func (l Limits) Cover(a netip.AddrPort) bool {
 		})
 }
 
+// loopback reports whether all of the limits, of which there are some, are loopback addresses.
+func (l Limits) loopback() bool {
+	return !l.None() &&
+		!slices.ContainsFunc(l.Prefixes, func(p netip.Prefix) bool { return !p.Addr().IsLoopback() }) &&
+		!slices.ContainsFunc(l.Addresses, func(a netip.AddrPort) bool { return !a.Addr().IsLoopback() })
+}
+
 // covers reports whether a process whose mark names the address is in question. What this ledger holds always is where only
 // what is ours is looked for, because nobody else will finish it.
 func (s Scope) covers(address netip.AddrPort) bool {

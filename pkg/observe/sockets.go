@@ -2,6 +2,7 @@ package observe
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"time"
 
@@ -95,7 +96,9 @@ func (l *looker) sockets(ports []uint16) ([]proc.Conn, []unread) {
 	}
 	unwanted := func(c proc.Conn) bool { return !l.scope.Limits.Cover(c.Remote) || again(c) }
 	all := slices.DeleteFunc(here.Conns, unwanted)
-	l.others, l.from = l.elsewhere(), map[uint64]int{}
+	others, untold := l.elsewhere()
+	missing = append(missing, untold...)
+	l.others, l.from = others, map[uint64]int{}
 	for _, pid := range l.others {
 		there, err := l.fs.ConnectionsIn(pid, ports)
 		switch {
@@ -106,38 +109,44 @@ func (l *looker) sockets(ports []uint16) ([]proc.Conn, []unread) {
 			}
 			all = append(all, found...)
 		case !vanished(err):
-			missing = append(missing, unread{"connections of another network namespace", err, false})
+			missing = append(missing, unread{fmt.Sprintf("connections of the network namespace of pid %d", pid), err, false})
 		}
 	}
 	return all, missing
 }
 
-// elsewhere returns one process for each network namespace but ours, and the candidates in a container whose namespace
-// is closed to us: their tables are open.
-func (l *looker) elsewhere() []int {
+// elsewhere returns one process for each network namespace but ours that a candidate, or the leader of a process group, lives
+// in, and what could not be told of candidates.
+func (l *looker) elsewhere() ([]int, []unread) {
 	if l.scope.OnlyOurs {
-		return nil // what we start stays in our namespace
+		return nil, nil // what we start stays in our namespace
 	}
-	const most = 64 // containers of others whose namespaces cannot be told apart
+	if l.Self.PID == 0 {
+		return nil, nil // which is told already
+	}
+	ours, err := l.fs.NetworkOf(l.Self.PID)
+	switch {
+	case vanished(err): // a picture of a process table, without namespaces
+		return nil, nil
+	case err != nil:
+		return nil, []unread{{"connections of other network namespaces", err, false}}
+	}
 	var pids []int
-	var ours uint64
+	var missing []unread
+	known := map[uint64]bool{ours: true, 0: true}
 	for _, one := range l.table {
-		if one.PID == l.Self.PID {
-			ours = one.Net
+		_, candidate := l.details[one.PID]
+		if candidate && one.Net == 0 && !one.Dead() {
+			if one.Net, err = l.fs.NetworkOf(one.PID); err != nil && !vanished(err) {
+				missing = append(missing, unread{fmt.Sprintf("connections of the network namespace of pid %d", one.PID), err, false})
+			}
 		}
-	}
-	known, closed := map[uint64]bool{ours: true, 0: true}, 0
-	for _, one := range l.table {
-		switch {
-		case ours != 0 && !known[one.Net]:
+		if !known[one.Net] {
 			known[one.Net] = true
 			pids = append(pids, one.PID)
-		case one.Net == 0 && l.details[one.PID].Depth > 0 && closed < most:
-			closed++
-			pids = append(pids, one.PID)
 		}
 	}
-	return pids
+	return pids, missing
 }
 
 // connection is a connection as an observation has it.

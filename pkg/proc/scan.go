@@ -22,7 +22,7 @@ type Seen struct {
 	Value  string // of the variable; empty when it is not set
 	Set    bool   // the variable is set
 	Closed bool   // a living process whose environment belongs to another user, or is protected
-	Net    uint64 // number of its network namespace; 0: not asked, or closed to us
+	Net    uint64 // of its network namespace, as NetworkOf has it; 0: not asked, or closed to us
 
 	environment span // where the process keeps it; the zero span: not told
 }
@@ -235,9 +235,7 @@ func (r *reader) look(s *Seen, variable string, nets bool) {
 		return
 	}
 	if nets {
-		if link, err := r.link(s.PID, "ns/net"); err == nil {
-			s.Net, _ = parseNamespace(link, "net")
-		}
+		s.Net, _ = r.fs.NetworkOf(s.PID)
 		if data, ok := r.peek(s.PID, s.environment); ok {
 			s.Value, s.Set = lookupEnviron(data, variable)
 			return

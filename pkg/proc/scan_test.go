@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"os"
 	"path/filepath"
@@ -22,7 +23,7 @@ func TestAScanSeesEveryProcessOnceInOrderWithItsMarkAndNamespace(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ours, err := Default().Namespace(os.Getpid(), "net")
+	ours, err := Default().NetworkOf(os.Getpid())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -133,6 +134,25 @@ func TestTheUDPSocketsOfAProcessAreKnown(t *testing.T) {
 	}
 	if _, err := picture(t, map[string]string{}).Datagrams(10); err == nil {
 		t.Error("a table that is not there was read")
+	}
+}
+
+func TestNetworkOf_tellsNamespacesApartForAnybody(t *testing.T) {
+	t.Parallel()
+	needRoot(t, "makes a network namespace")
+	other := actor(t, "loopback", &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET})
+	numbers := map[string]uint64{}
+	for name, pid := range map[string]int{"ours": os.Getpid(), "our parent's": os.Getppid(), "the other": other.Process.Pid} {
+		var err error
+		if numbers[name], err = Default().NetworkOf(pid); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if numbers["ours"] == 0 || numbers["ours"] != numbers["our parent's"] || numbers["ours"] == numbers["the other"] {
+		t.Errorf("%v", numbers)
+	}
+	if _, err := Default().NetworkOf(1 << 22); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("of nobody: %v", err)
 	}
 }
 
