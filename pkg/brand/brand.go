@@ -108,14 +108,20 @@ type Brand struct {
 //go:embed brands.json
 var data []byte
 
-// all are the brands, read when the first is asked for: most commands need none.
-var all = sync.OnceValue(func() []Brand {
-	var brands []Brand
-	if err := json.Unmarshal(data, &brands); err != nil {
-		panic(fmt.Sprintf("the brands that are built in cannot be read: %v", err)) // a test reads them
-	}
-	return brands
-})
+// read are the brands, once one has been asked for: most commands need none, and nothing is set up before main.
+var read struct {
+	once   sync.Once
+	brands []Brand
+}
+
+func all() []Brand {
+	read.once.Do(func() {
+		if err := json.Unmarshal(data, &read.brands); err != nil {
+			panic(fmt.Sprintf("the brands that are built in cannot be read: %v", err)) // a test reads them
+		}
+	})
+	return read.brands
+}
 
 // All returns the brands in the order of the data file.
 func All() []Brand { return slices.Clone(all()) }
