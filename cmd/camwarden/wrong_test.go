@@ -81,17 +81,6 @@ func wrongPlaces() []place {
 			s.configured(0o644, "path: /stream1", "path: /stream1, username: viewer, password: abcdefgh")
 		},
 			well(), 2, says("SITE/cameras.yaml:", "chmod 600 SITE/cameras.yaml")},
-		{"a password file that others can read", func(s *site) {
-			s.own(0o644, "abcdefgh\n", "secret")
-			s.configured(0o600, "path: /stream1", "path: /stream1, username: viewer, password_file: "+s.path("secret"))
-		}, well(), 2, says("SITE/secret", "chmod 600 SITE/secret")},
-		{"a password file that does not exist", func(s *site) {
-			s.configured(0o600, "path: /stream1", "path: /stream1, username: viewer, password_file: "+s.path("secret"))
-		}, well(), 2, says("SITE/secret", "create it")},
-		{"a variable that is not set", func(s *site) {
-			s.configured(0o600, "path: /stream1", "path: /stream1, username: viewer, password_env: NOWHERE")
-		},
-			well(), 2, says("NOWHERE", "export NOWHERE")},
 		{"an unknown key", func(s *site) { s.configured(0o600, "sources:", "sorces:") }, well(), 2, says("cameras.yaml:1: ", "config check")},
 		{"no YAML", func(s *site) { s.configured(0o600, "subnets:\n", "subnets: [\n") }, well(), 2, says("cameras.yaml:", "config check")},
 		{"no configuration where one is named", func(s *site) { check(s.t, os.Remove(s.path("cameras.yaml"))) }, well(), 2, says("SITE/cameras.yaml", "")},
@@ -138,11 +127,6 @@ func forbidden() []place {
 			func(s *site) [2]string { return [2]string{"cannot write " + s.path("pictures"), "-d"} }},
 		{"a state directory that we may not write to", func(s *site) { s.ownDir(0o555, "state") }, nil, 2,
 			func(s *site) [2]string { return [2]string{s.path("state", "run"), "--state-dir"} }},
-		{"a password file that we may not read", func(s *site) {
-			path := s.own(0o600, "abcdefgh\n", "secret")
-			check(s.t, os.Chmod(path, 0o000))
-			s.configured(0o600, "path: /stream1", "path: /stream1, username: viewer, password_file: "+path)
-		}, nil, 2, func(s *site) [2]string { return [2]string{s.path("secret"), fmt.Sprint("uid ", s.uid)} }},
 		{"a configuration that we may not read", func(s *site) { check(s.t, os.Chmod(s.path("cameras.yaml"), 0o000)) }, nil, 2,
 			func(s *site) [2]string { return [2]string{s.path("cameras.yaml"), ""} }},
 	}
@@ -194,6 +178,48 @@ func TestAWrongPlaceIsToldBeforeAnyCameraIsDialled(t *testing.T) {
 				s.nothingNew(before)
 			})
 		}
+	}
+}
+
+// A secret that cannot be read is the failure of its camera, before anything is dialled there, and of no other.
+func TestSecret_failsItsCameraAlone(t *testing.T) {
+	t.Parallel()
+	file := func(s *site) string { return ", username: viewer, password_file: " + s.path("secret") }
+	for name, c := range map[string]struct {
+		login func(s *site) string
+		says  string // in the message
+		hint  string
+	}{
+		"a password file that others can read": {func(s *site) string { s.own(0o644, "abcdefgh\n", "secret"); return file(s) }, "SITE/secret", "chmod 600 SITE/secret"},
+		"a password file that does not exist":  {file, "SITE/secret", "create it"},
+		"a password file that is not ours to read": {func(s *site) string {
+			if s.uid == 0 {
+				s.t.Skip("root may read everything")
+			}
+			s.own(0o000, "abcdefgh\n", "secret")
+			return file(s)
+		}, "SITE/secret", "uid"},
+		"a variable that is not set": {func(*site) string { return ", username: viewer, password_env: NOWHERE" }, "NOWHERE", "export NOWHERE"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			who := users()
+			s := newSite(t, []camsim.Config{{Temper: camsim.Healthy}, {Temper: camsim.Healthy, Name: "yard"}}, asUser(who[len(who)-1]), byRTSP)
+			s.configured(0o600, "path: /stream1", "path: /stream1"+c.login(s)) // of the first camera
+			r := s.start(s.round("well", "-d", s.path("out"))...)
+			doc := s.clean(r, 1)
+			e := doc.visit("healthy").Error
+			says, hint := strings.ReplaceAll(c.says, "SITE", s.dir), strings.ReplaceAll(c.hint, "SITE", s.dir)
+			if e == nil || !slices.Contains([]string{"usage", "local"}, e.Class) || !strings.Contains(e.Message, says) || !strings.Contains(e.Hint, hint) {
+				t.Errorf("healthy: %+v, want message %q, hint %q", e, says, hint)
+			}
+			if !doc.visit("yard").OK {
+				t.Errorf("yard: %+v", doc.visit("yard").Error)
+			}
+			if n := s.subnet.Camera("healthy").Counts().ConnectionsTotal; n != 0 {
+				t.Errorf("a camera without its password was dialled %d times", n)
+			}
+		})
 	}
 }
 
