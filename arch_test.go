@@ -19,14 +19,14 @@ func rows() [][]string {
 	return [][]string{
 		{"cmd/camwarden"},
 		{"commands"},
-		{"pkg/round", "pkg/doctor"},
+		{"pkg/round", "pkg/doctor", "pkg/discover"},
 		{"pkg/capture", "pkg/sweep"},
 		{"pkg/ffmpeg", "pkg/inventory"},
 		{"pkg/supervise", "pkg/slot", "pkg/observe", "pkg/config"},
 		{"pkg/streams", "pkg/lockout"},
-		{"pkg/ledger", "pkg/rtsp", "pkg/snapshot", "pkg/go2rtc", "pkg/cmdline"},
+		{"pkg/ledger", "pkg/rtsp", "pkg/snapshot", "pkg/onvif", "pkg/go2rtc", "pkg/cmdline"},
 		{"pkg/camera", "pkg/proc", "pkg/login", "pkg/socket", "pkg/depacketize"},
-		{"pkg/jpeg", "pkg/schema", "pkg/brand"},
+		{"pkg/jpeg", "pkg/schema", "pkg/brand", "pkg/httpwire"},
 		{"pkg/fault", "pkg/redact"},
 		{"pkg/lazyre"},
 	}

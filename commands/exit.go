@@ -45,6 +45,8 @@ func exitTable() []exitRow {
 		{code: "0", meaning: "done; every stream that is left is to be kept", commands: streams, detail: true},
 		{code: "0", meaning: "looked, and no finding reaches --fail-on", commands: []string{"doctor"}, detail: true},
 		{code: "1", meaning: "done, but a camera failed or was skipped, or the report could not be written", commands: dialling},
+		{code: "0", meaning: "looked", commands: []string{"discover"}, detail: true},
+		{code: "1", meaning: "looked, but something could not be looked at, a still of --verify failed, or the report could not be written", commands: []string{"discover"}, detail: true},
 		{code: "1", meaning: "a finding of doctor reaches --fail-on (critical), it was interrupted, or the report could not be written", commands: []string{"doctor"}},
 		{code: "1", meaning: "go2rtc did not answer, a stream could not be added, a named one was kept, or the report could not be written", commands: streams, detail: true},
 		{code: "1", meaning: "done, but the report could not be written", commands: slices.Concat(others, []string{"reap"}), detail: true},

@@ -163,7 +163,7 @@ func (inv Inventory) nothing(selected Selection, names *resolver) error {
 	switch {
 	case len(inv.Cameras) == 0:
 		return fault.New(fault.Usage, "", "there is no camera in %s: no cameras are configured", asked).
-			WithHint("list them in a configuration; begin one with: camwarden config init")
+			WithHint("find them first: camwarden discover %s; or begin a configuration with: camwarden config init", strings.Join(selected.Subnets, " "))
 	case len(selected.Blind) > 0:
 		return fault.New(fault.DNS, "", "there is no camera in %s as far as can be known: %s did not resolve",
 			asked, strings.Join(selected.Blind, ", ")).WithHint("write addresses as host in %s", inv.where())

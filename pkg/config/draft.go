@@ -10,6 +10,7 @@ import (
 type Draft struct {
 	Head    []string // comment lines before it, without their "#"
 	Cameras []DraftCamera
+	Items   bool // only the items, to be appended to a list that there is
 }
 
 // DraftCamera is one camera of a Draft, in the keys of the configuration. Empty ones are left out.
@@ -25,6 +26,7 @@ type DraftCamera struct {
 	PasswordFile   string  `json:"password_file,omitempty"`
 	PasswordEnv    string  `json:"password_env,omitempty"`
 	Model          string  `json:"model,omitempty"`
+	Brand          string  `json:"brand,omitempty"`
 	Transport      string  `json:"transport,omitempty"`
 	MaxConnections int     `json:"max_connections,omitempty"`
 }
@@ -35,6 +37,9 @@ func (d Draft) YAML() ([]byte, error) {
 	for _, line := range d.Head {
 		out.WriteString("# " + line + "\n")
 	}
+	if len(d.Cameras) == 0 && d.Items {
+		return out.Bytes(), nil
+	}
 	if len(d.Cameras) == 0 {
 		out.WriteString("cameras: []\n")
 		return out.Bytes(), nil
@@ -44,6 +49,9 @@ func (d Draft) YAML() ([]byte, error) {
 	}{d.Cameras})
 	if err != nil {
 		return nil, err
+	}
+	if d.Items {
+		_, body, _ = bytes.Cut(body, []byte("\n"))
 	}
 	out.Write(body)
 	return out.Bytes(), nil

@@ -17,6 +17,7 @@ const maxTracks = 32
 // are not judged: cameras get audio, bandwidth and session lines wrong in every way there is.
 type offer struct {
 	control string // of the session: its presentation URL, or "*"
+	session string // its name, as "s=..."
 	tracks  []track
 }
 
@@ -78,6 +79,8 @@ func parseOffer(sdp []byte) offer {
 			continue
 		}
 		switch {
+		case kind == "s" && o.session == "":
+			o.session = "s=" + value
 		case kind == "m":
 			if len(sections) == maxTracks {
 				return o.with(sections, session)

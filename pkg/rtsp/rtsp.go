@@ -114,6 +114,8 @@ func Fetch(ctx context.Context, target Target, limits Limits, observe func(fault
 type Info struct {
 	RoundTrip time.Duration // of the TCP connection
 	Server    string        // its "Server" header, cleaned; may be empty
+	Realm     string        // of its challenge, cleaned; empty where it asked for no log-in
+	Session   string        // the name of the session in its description, cleaned, as "s=..."
 	Tracks    []Track
 	Local     netip.AddrPort // our end of the connection, by which the kernel knows it; also with an error, if there was one
 }

@@ -58,7 +58,7 @@ func (t *talk) await() (depacketize.KeyFrame, error) {
 
 func (t *talk) probe() (Info, error) {
 	offer, err := t.describe()
-	info := Info{RoundTrip: t.trip, Server: t.clean(t.server), Local: t.session.Local}
+	info := Info{RoundTrip: t.trip, Server: t.clean(t.server), Realm: t.clean(t.realm), Session: t.clean(offer.session), Local: t.session.Local}
 	for _, track := range offer.tracks {
 		info.Tracks = append(info.Tracks, Track{Media: t.clean(track.media), Encoding: t.clean(track.encoding), Usable: track.codec != ""})
 	}

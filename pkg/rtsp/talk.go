@@ -41,6 +41,7 @@ type talk struct {
 	url       string // of the stream, in requests
 	base      string // of the presentation: what PLAY and TEARDOWN name
 	server    string // as the camera says it
+	realm     string // of its first challenge
 	sessionID string
 	mute      bool // OPTIONS was not answered in time
 	granted   bool // SETUP was
@@ -193,6 +194,7 @@ func (t *talk) askUntil(step fault.Step, deadline time.Time, method method, url 
 			return answer, err
 		}
 		challenges := answer.header["www-authenticate"]
+		t.realm = cmp.Or(t.realm, login.Realm(challenges))
 		next := login.New(challenges, t.target.Username, t.target.Password)
 		switch {
 		case method == methodOptions && len(challenges) == 0:
