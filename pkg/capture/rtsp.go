@@ -81,6 +81,8 @@ func (r *RTSP) Capture(ctx context.Context, v Visit) (Still, Report) {
 		}
 		frame, err := stream.KeyFrame()
 		if err != nil {
+			// ffmpeg would make a picture of such JPEGs, and a wrong one.
+			report.Final = errors.Is(err, depacketize.ErrMisfit) || errors.Is(err, depacketize.ErrHugeJPEG)
 			return end, r.explain(v, err)
 		}
 		still = stillOf(frame, began)

@@ -53,7 +53,7 @@ func scanPackets(kind, quality uint8, extra, scan []byte) []*packet {
 
 func pushAll(t *testing.T, packets []*packet) *KeyFrame {
 	t.Helper()
-	s, err := newJPEGScans(1 << 20)
+	s, err := newJPEGScans(0, 0, 1<<20)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -115,7 +115,7 @@ func TestAScanBecomesTheJPEGItWas(t *testing.T) {
 func TestTablesMayBeLeftOutOnceTheyAreKnown(t *testing.T) {
 	t.Parallel()
 	file, scan, tables := photo(t, 70)
-	s, err := newJPEGScans(1 << 20)
+	s, err := newJPEGScans(0, 0, 1<<20)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -165,9 +165,9 @@ func TestAJPEGThatIsNotWholeIsNotGiven(t *testing.T) {
 func TestRestartMarkersAreAnnounced(t *testing.T) {
 	t.Parallel()
 	_, scan, _ := photo(t, 70)
-	only := &packet{marker: true, payload: append([]byte{0, 0, 0, 0, 65, 70, 8, 6, 0, 9, 0xff, 0xff}, scan...)}
+	only := &packet{marker: true, payload: append([]byte{0, 0, 0, 0, 65, 70, 8, 6, 0, 12, 0xff, 0xff}, scan...)}
 	frame := pushAll(t, []*packet{only})
-	if frame == nil || !bytes.Contains(frame.Bytes, []byte{0xff, jpeg.DRI, 0, 4, 0, 9}) {
+	if frame == nil || !bytes.Contains(frame.Bytes, []byte{0xff, jpeg.DRI, 0, 4, 0, 12}) {
 		t.Error("no restart interval in the file")
 	}
 }

@@ -2,15 +2,18 @@ package depacketize
 
 import "encoding/binary"
 
-// packet is what an RTP packet says (RFC 3550 section 5.1). Contributing sources and header extensions are none of our
-// business, so what stands in them is passed over and not judged: cameras put all kinds of things there.
+// packet is what an RTP packet says (RFC 3550 section 5.1). Contributing sources are none of our business, and what
+// stands in header extensions is not judged: cameras put all kinds of things there.
 type packet struct {
 	marker   bool
 	format   uint8 // "payload type"
 	sequence uint16
 	stamp    uint32 // in ticks of the format's clock
 	source   uint32
-	payload  []byte // shares the memory of what was parsed
+	payload  []byte // shares the memory of what was parsed, as does:
+
+	profile   uint16 // "defined by profile", of the header extension; 0: there is none
+	extension []byte
 }
 
 // parsePacket reads an RTP packet. What is of another version, or shorter than it says, is none.
@@ -37,6 +40,8 @@ func parsePacket(raw []byte) (p packet, ok bool) {
 		if to < from+word {
 			return packet{}, false
 		}
+		p.profile = binary.BigEndian.Uint16(raw[from:])
+		p.extension = raw[from+word : min(to, from+word*(1+int(binary.BigEndian.Uint16(raw[from+2:]))))]
 		from += word * (1 + int(binary.BigEndian.Uint16(raw[from+2:])))
 	}
 	if raw[0]&padded != 0 {

@@ -39,6 +39,8 @@ type Format struct {
 	Payload uint8 // payload type, 0 to 127
 	Codec   Codec
 	Sets    [][]byte // parameter sets of the description, one NAL unit each (MPEG-4: its config); may be empty
+
+	Width, Height int // in pixels, where the description says them; 0: it does not
 }
 
 // Receiver takes the packets of one track, in the order in which they were sent, and knows which are missing.
@@ -65,7 +67,7 @@ func NewReceiver(format Format, limit int) (*Receiver, error) {
 	case H265:
 		r.assembler = newAccessUnits(h265Syntax(), format.Sets, limit)
 	case JPEG:
-		r.assembler, err = newJPEGScans(limit)
+		r.assembler, err = newJPEGScans(format.Width, format.Height, limit)
 	case VP8:
 		r.assembler = &vp8Frames{limit: limit}
 	case VP9:

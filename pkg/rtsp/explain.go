@@ -100,7 +100,10 @@ func (t *talk) unexpected(err error) error {
 	case errors.Is(err, errBye):
 		return t.fault(fault.Closed, "it ended the stream")
 	case errors.Is(err, depacketize.ErrHugeJPEG):
-		return t.fault(fault.NoVideo, "its JPEG is larger than RTP can say (2040 pixels)").WithHint("choose a smaller picture, or H.264")
+		return t.fault(fault.NoVideo, "%w", err).WithHint("choose a smaller picture, or H.264")
+	case errors.Is(err, depacketize.ErrMisfit):
+		return t.fault(fault.NoVideo, "%w", err).
+			WithHint("other programs show a wrong picture there; choose one of at most 2040 pixels, or H.264, or give the camera a snapshot")
 	}
 	return t.fault(fault.Protocol, "what it sends is not RTSP: %s", t.clean(err.Error()))
 }

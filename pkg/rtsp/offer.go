@@ -2,6 +2,7 @@ package rtsp
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/base64"
 	"slices"
 	"strconv"
@@ -30,10 +31,12 @@ type track struct {
 	codec    depacketize.Codec // "" for what we cannot use
 	guessed  bool              // nothing names the codec
 	sets     [][]byte
+
+	width, height int // in pixels; 0: not said
 }
 
 func (t track) format() depacketize.Format {
-	return depacketize.Format{Payload: t.payload, Codec: t.codec, Sets: t.sets}
+	return depacketize.Format{Payload: t.payload, Codec: t.codec, Sets: t.sets, Width: t.width, Height: t.height}
 }
 
 // section is a media line with its attributes, before its formats are told apart.
@@ -43,6 +46,7 @@ type section struct {
 	named          []string          // formats in the order in which attributes name them
 	names          map[string]string // rtpmap by format
 	parameters     map[string]string // fmtp by format
+	sizes          map[string]string // framesize by format; "": that of all
 }
 
 // String names what is offered, as the camera wrote it.
@@ -118,7 +122,7 @@ func (o offer) with(sections []*section, session *section) offer {
 
 // newSection parses "video 0 RTP/AVP 96 97", of which the end may be missing.
 func newSection(line string) *section {
-	s := &section{names: map[string]string{}, parameters: map[string]string{}}
+	s := &section{names: map[string]string{}, parameters: map[string]string{}, sizes: map[string]string{}}
 	fields := strings.Fields(line)
 	if len(fields) == 0 {
 		return s
@@ -140,6 +144,10 @@ func (s *section) attribute(value string) {
 		format, text = rest[:i], strings.TrimSpace(rest[i:])
 	}
 	switch strings.ToLower(strings.TrimSpace(name)) {
+	case "framesize": // 3GPP TS 26.234, 5.3.3.2: "26 2560-1440"
+		s.sizes[format] = text
+	case "x-dimensions": // "2560,1440"
+		s.sizes[""] = rest
 	case "control":
 		s.control = rest
 		return
@@ -157,6 +165,7 @@ func (s *section) attribute(value string) {
 
 func (s *section) track(format string) track {
 	t := track{media: s.media, control: s.control, encoding: format}
+	t.width, t.height = parseSize(cmp.Or(s.sizes[format], s.sizes[""]))
 	payload, err := strconv.ParseUint(format, 10, 7)
 	if name, _, _ := strings.Cut(s.names[format], "/"); name != "" {
 		t.encoding = strings.ToUpper(strings.TrimSpace(name))
@@ -202,6 +211,17 @@ func guess(payload uint8, parameters map[string]string) (encoding string, guesse
 		return "H265", true
 	}
 	return "H264", true
+}
+
+// parseSize parses "2560-1440" or "2560,1440".
+func parseSize(text string) (width, height int) {
+	w, h, _ := strings.Cut(strings.ReplaceAll(text, ",", "-"), "-")
+	width, err := strconv.Atoi(strings.TrimSpace(w))
+	height, also := strconv.Atoi(strings.TrimSpace(h))
+	if err != nil || also != nil {
+		return 0, 0
+	}
+	return width, height
 }
 
 // parseParameters parses "packetization-mode=1; sprop-parameter-sets=Z0I=,aM4=".
