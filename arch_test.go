@@ -26,7 +26,7 @@ func rows() [][]string {
 		{"pkg/streams", "pkg/lockout"},
 		{"pkg/ledger", "pkg/rtsp", "pkg/snapshot", "pkg/onvif", "pkg/go2rtc", "pkg/cmdline"},
 		{"pkg/camera", "pkg/proc", "pkg/login", "pkg/socket", "pkg/depacketize"},
-		{"pkg/jpeg", "pkg/schema", "pkg/brand", "pkg/httpwire"},
+		{"pkg/jpeg", "pkg/schema", "pkg/archive", "pkg/brand", "pkg/httpwire"},
 		{"pkg/fault", "pkg/redact"},
 		{"pkg/lazyre"},
 	}

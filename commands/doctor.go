@@ -33,6 +33,7 @@ type doctorFlags struct {
 	failOn string
 	save   string
 	from   string
+	all    bool
 }
 
 func newDoctor(c *cli) *cobra.Command {
@@ -70,6 +71,7 @@ camwarden doctor --save incident.json; camwarden doctor --from incident.json
 	flags.Var(choice(&f.failOn, string(doctor.Warning), string(doctor.Critical)), "fail-on", "`SEVERITY` of a finding that makes the exit code 1: warning or critical")
 	flags.StringVar(&f.save, "save", "", "write what was seen to `FILE`, without secrets")
 	flags.StringVar(&f.from, "from", "", "judge what an earlier --save wrote to `FILE` (- is standard input), and look at nothing here")
+	flags.BoolVarP(&f.all, "verbose", "v", false, "show all rows on a screen too, not only what is wrong")
 	_ = cmd.RegisterFlagCompletionFunc("fail-on", cobra.FixedCompletions([]string{string(doctor.Warning), string(doctor.Critical)}, cobra.ShellCompDirectiveNoFileComp))
 	return cmd
 }
@@ -114,10 +116,13 @@ func runDoctor(c *cli, cmd *cobra.Command, f doctorFlags, args []string) error {
 		Rules:            sweep.Rules{OlderThan: set.config.Reap.OlderThan, SilentFor: set.config.Reap.SilentFor},
 		DefaultLimit:     camera.DefaultMaxConnections, // what the defaults say is of the inventory
 		ProcessesWarning: set.config.Doctor.ProcessesWarning, ProcessesCritical: set.config.Doctor.ProcessesCritical,
-		Ignore: known,
+		Ignore: known, Subnets: set.named(),
 	})
 	for i := range report.Findings {
 		report.Findings[i].Remedy = c.asTyped(report.Findings[i].Remedy)
+	}
+	for i := range report.Commands {
+		report.Commands[i] = c.asTyped(report.Commands[i])
 	}
 	code := Done
 	if report.Reaches(doctor.Severity(f.failOn)) {
@@ -130,7 +135,7 @@ func runDoctor(c *cli, cmd *cobra.Command, f doctorFlags, args []string) error {
 		}
 	}
 	return c.showWith(document{
-		value: report, list: "findings", table: func(p *page) { examinationPage(p, report) }, markdown: func() string { return incidentReport(report) },
+		value: report, list: "findings", table: func(p *page) { examinationPage(p, report, f.all) }, markdown: func() string { return incidentReport(report) },
 	}, code)
 }
 

@@ -1,28 +1,54 @@
 package commands
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/camwarden/camwarden/pkg/doctor"
+	"github.com/camwarden/camwarden/pkg/sweep"
 )
 
-// examinationPage is what a person reads of a doctor's report: first what is wrong and what to type, then what it rests on.
-func examinationPage(p *page, r doctor.Report) {
+// examinationPage is what a person reads of a doctor's report: first what is wrong, then what it rests on, and last the
+// verdict and what to type. A screen gets what is worst, so that all of it is seen without scrolling; a pipe, and who asks
+// for it, gets all rows.
+func examinationPage(p *page, r doctor.Report, all bool) {
+	foot := p.beside()
+	ending(foot, r, all || !p.screen)
+	if all || !p.screen {
+		findings(p, r)
+		cameraTable(p, r.Cameras)
+		processTable(p, r.Processes.List)
+		timelineTable(p, r.Timeline)
+	} else {
+		shortPage(p, r, p.height-1-foot.lines()) // below the last line stands the prompt
+	}
+	p.add(foot)
+}
+
+func findings(p *page, r doctor.Report) {
 	for _, f := range r.Findings {
-		p.line("%s %s: %s: %s", p.paint(colourOf(f.Severity), strings.ToUpper(string(f.Severity))), f.Code, f.Subject, f.Summary)
+		p.line("%s %s: %s: %s", severityOf(p, f), f.Code, f.Subject, f.Summary)
 		p.line("  %s", f.Evidence)
 		p.line("  hint: %s", f.Remedy)
 	}
 	if len(r.Findings) > 0 {
 		p.line("")
 	}
-	cameraTable(p, r.Cameras)
-	processTable(p, r.Processes.List)
+}
+
+func severityOf(p *page, f doctor.Finding) string {
+	if f.Acknowledged {
+		return "ACKNOWLEDGED"
+	}
+	return p.paint(colourOf(f.Severity), strings.ToUpper(string(f.Severity)))
+}
+
+func timelineTable(p *page, timeline []doctor.Event) {
 	var events [][]string
-	for _, e := range r.Timeline {
+	for _, e := range timeline {
 		pid := ""
 		if e.PID > 0 {
 			pid = strconv.Itoa(e.PID)
@@ -30,47 +56,78 @@ func examinationPage(p *page, r doctor.Report) {
 		events = append(events, []string{e.At.UTC().Format("2006-01-02 15:04:05"), pid, e.Camera, e.Event})
 	}
 	p.table([]string{"WHEN (UTC)", "PID", "CAMERA", "WHAT"}, events, "PID")
+}
+
+// ending is the last lines: what was counted, the verdict, and what to type.
+func ending(p *page, r doctor.Report, all bool) {
 	if g := r.Go2rtc; g != nil {
-		state := "does not answer"
-		if g.Reachable {
-			state = fmt.Sprintf("%s: %s, %d watched, %d connected, %d ours, %d stray, %d stuck; stills of the last round: %d by go2rtc, %d by rtsp, %d by ffmpeg",
-				g.Version, count(g.Streams, "stream"), g.Watched, g.Connected, g.Ours, g.Stray, g.Stuck, g.StillsBy.Go2rtc, g.StillsBy.RTSP, g.StillsBy.FFmpeg)
+		switch {
+		case !g.Reachable:
+			p.text(2, "go2rtc %s does not answer", g.URL)
+		case all:
+			p.line("go2rtc %s %s: %s, %d watched, %d connected, %d ours, %d stray, %d stuck; stills of the last round: %d by go2rtc, %d by rtsp, %d by ffmpeg",
+				g.URL, g.Version, count(g.Streams, "stream"), g.Watched, g.Connected, g.Ours, g.Stray, g.Stuck, g.StillsBy.Go2rtc, g.StillsBy.RTSP, g.StillsBy.FFmpeg)
+		default:
+			p.text(2, "go2rtc %s %s: %s, %d watched, %d ours, %d stuck", g.URL, g.Version, count(g.Streams, "stream"), g.Watched, g.Ours, g.Stuck)
 		}
-		p.line("go2rtc %s %s", g.URL, state)
 	}
-	p.line("%s with a camera, %d overdue, %s, %s to cameras, %s (%d orphaned)", processes(r.Processes.Total), r.Processes.Overdue,
+	p.text(2, "%s with a camera, %d overdue, %s, %s to cameras, %s (%d orphaned)", processes(r.Processes.Total), r.Processes.Overdue,
 		zombies(r.Processes.Zombies), count(r.Connections.Total, "connection"), count(r.Leases.Live+r.Leases.Orphaned, "lease"), r.Leases.Orphaned)
-	p.line("status: %s", paintStatus(p, r.Status))
+	if r.Status == doctor.OK || r.Summary == "" {
+		p.line("status: %s", paintStatus(p, r.Status))
+	} else {
+		p.text(2, "status: %s: %s", paintStatus(p, r.Status), r.Summary)
+	}
+	for _, command := range r.Commands {
+		if strings.HasSuffix(command, " --dry-run") {
+			command += "    # then without --dry-run"
+		}
+		p.line("%s", command)
+	}
 }
 
 func cameraTable(p *page, cameras []doctor.Camera) {
 	var rows [][]string
 	for _, c := range cameras {
-		limit := strconv.Itoa(c.Limit)
-		if c.LimitAssumed {
-			limit += "?"
-		}
-		slots := fmt.Sprintf("%d/%s", c.Connections, limit)
-		if c.Server && c.Limit == 0 {
-			slots = fmt.Sprintf("%d, server", c.Connections)
-		} else if p.screen {
+		slots := slotsOf(c)
+		if p.screen && c.Limit > 0 {
 			slots = bar(p, c) + " " + slots
 		}
 		oldest, rtt, why := "", "", c.Note
 		if c.OldestAgeMS > 0 {
-			oldest = span(c.OldestAgeMS)
+			oldest = sweep.Span(c.OldestAgeMS)
 		}
 		if c.RTTMS != nil {
 			rtt = span(*c.RTTMS)
 		}
 		if c.Error != nil && why == "" {
-			why = errorText(c.Error)
+			why = strings.Replace(errorText(c.Error), c.Address+": ", "", 1) // it stands in the row
 		}
 		rows = append(rows, []string{c.Camera, c.Address, slots, strconv.Itoa(c.Processes), oldest, rtt, paintState(p, c.State), why})
 	}
 	header := []string{"CAMERA", "ADDRESS", "SLOTS", "PROCESSES", "OLDEST", "RTT", "STATE", "WHY"}
 	header, rows = withoutEmpty(header, rows, "RTT", "WHY")
 	p.table(header, rows, "OLDEST", "PROCESSES", "ADDRESS")
+	legend(p, cameras)
+}
+
+// slotsOf is how many connections of how many: "22/2", "0/2?" where the limit is assumed.
+func slotsOf(c doctor.Camera) string {
+	switch {
+	case c.Server && c.Limit == 0:
+		return fmt.Sprintf("%d, server", c.Connections)
+	case c.LimitAssumed:
+		return fmt.Sprintf("%d/%d?", c.Connections, c.Limit)
+	default:
+		return fmt.Sprintf("%d/%d", c.Connections, c.Limit)
+	}
+}
+
+func legend(p *page, cameras []doctor.Camera) {
+	if slices.ContainsFunc(cameras, func(c doctor.Camera) bool { return c.LimitAssumed }) {
+		p.text(2, "?: the limit is assumed; max_connections of the camera says it")
+		p.tabled = true
+	}
 }
 
 // withoutEmpty drops those of the named columns that hold nothing.
@@ -100,25 +157,27 @@ func bar(p *page, c doctor.Camera) string {
 	return drawn
 }
 
-func processTable(p *page, list []doctor.Process) {
+// worstFirst sorts processes: the leaked first, the oldest of them first.
+func worstFirst(list []doctor.Process) []doctor.Process {
 	sorted := slices.Clone(list)
-	slices.SortStableFunc(sorted, func(a, b doctor.Process) int { // the leaked first, the oldest of them first
-		if a.Verdict != b.Verdict {
-			return strings.Compare(b.Verdict, a.Verdict)
-		}
-		return int(min(1, max(-1, b.AgeMS-a.AgeMS)))
+	slices.SortStableFunc(sorted, func(a, b doctor.Process) int {
+		return cmp.Or(strings.Compare(b.Verdict, a.Verdict), cmp.Compare(b.AgeMS, a.AgeMS))
 	})
+	return sorted
+}
+
+func processTable(p *page, list []doctor.Process) {
 	var rows [][]string
-	for _, proc := range sorted {
+	for _, proc := range worstFirst(list) {
 		silent := ""
 		if proc.SilentMS != nil {
-			silent = span(*proc.SilentMS)
+			silent = sweep.Span(*proc.SilentMS)
 		}
 		verdict := proc.Verdict
 		if verdict == "leaked" {
 			verdict = p.paint(bad, verdict)
 		}
-		rows = append(rows, []string{strconv.Itoa(proc.PID), proc.Program, proc.Camera, proc.Shape, span(proc.AgeMS), silent, proc.Parent.Name, verdict, proc.Why})
+		rows = append(rows, []string{strconv.Itoa(proc.PID), proc.Program, proc.Camera, proc.Shape, sweep.Span(proc.AgeMS), silent, proc.Parent.Name, verdict, proc.Why})
 	}
 	p.table([]string{"PID", "PROGRAM", "CAMERA", "SHAPE", "AGE", "SILENT", "PARENT", "VERDICT", "WHY"}, rows, "SILENT", "SHAPE", "PROGRAM", "PARENT", "AGE")
 }

@@ -1,6 +1,7 @@
 package commands
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -38,7 +39,8 @@ func exampleExamination() doctor.Report {
 			{Camera: "shed", Address: "192.168.125.13:554", Limit: 2, LimitAssumed: true, State: "unreachable", Error: fault.New(fault.Unreachable, fault.Connect, "192.168.125.13:554: no route to it")},
 		},
 		Timeline: []doctor.Event{{At: at.Add(-4 * time.Hour), Event: "first hung capture", Camera: "cam12", PID: 1504968}, {At: at, Event: "looked"}},
-		Leases:   doctor.Leases{Live: 1}, Blind: []observe.Blind{{Where: "camera attic", Why: "its host attic.local does not resolve"}},
+		Summary:  "2 processes leaked at 2 cameras, the oldest 4h14m ago", Commands: []string{"camwarden reap 192.168.125.0/24 --dry-run"},
+		Leases: doctor.Leases{Live: 1}, Blind: []observe.Blind{{Where: "camera attic", Why: "its host attic.local does not resolve"}},
 		Findings: []doctor.Finding{
 			{Code: "process-overdue", Severity: doctor.Critical, Subject: "192.168.125.19:554", Summary: "22 captures of one frame should have been gone", Evidence: "pid 1504999, by camserver (pid 1468583)", Remedy: "camwarden reap 192.168.125.19"},
 			{Code: "camera-exhausted", Severity: doctor.Critical, Subject: "192.168.125.19:554", Summary: "gate has no free connection: 22 are open, the limit is 2", Evidence: "22 ffmpeg of camserver", Remedy: "camwarden reap 192.168.125.19"},
@@ -59,7 +61,7 @@ func drawn(t *testing.T, terminal Terminal, flags globalFlags, d document) strin
 }
 
 func examinationDocument(r doctor.Report) document {
-	return document{value: r, list: "findings", table: func(p *page) { examinationPage(p, r) }, markdown: func() string { return incidentReport(r) }}
+	return document{value: r, list: "findings", table: func(p *page) { examinationPage(p, r, true) }, markdown: func() string { return incidentReport(r) }}
 }
 
 func TestAnExaminationForAPersonForAPipeAndForTheFile(t *testing.T) {
@@ -75,6 +77,47 @@ func TestAnExaminationForAPersonForAPipeAndForTheFile(t *testing.T) {
 	Golden(t, "testdata/doctor-140.txt", drawn(t, Terminal{Stdout: true, Width: 140}, plain, d))
 	Golden(t, "testdata/doctor.md", drawn(t, Terminal{}, inFormat(asMarkdown), d))
 	Validate(t, "doctor", []byte(drawn(t, Terminal{}, inFormat(asJSON), d)))
+}
+
+func TestIncidentReport_sectionsHaveNoGaps(t *testing.T) {
+	t.Parallel()
+	for name, change := range map[string]func(*doctor.Report){
+		"all":                 func(*doctor.Report) {},
+		"no process":          func(r *doctor.Report) { r.Processes.List = nil },
+		"nothing blind":       func(r *doctor.Report) { r.Blind = nil },
+		"nothing but a table": func(r *doctor.Report) { r.Processes.List, r.Blind, r.Timeline, r.Findings = nil, nil, nil, nil },
+	} {
+		r := exampleExamination()
+		change(&r)
+		section, part := 0, 0
+		for line := range strings.Lines(incidentReport(r)) {
+			var n, m int
+			if _, err := fmt.Sscanf(line, "### %d.%d ", &n, &m); err == nil {
+				if part++; n != section || m != part {
+					t.Errorf("%s: %q stands where %d.%d should", name, line, section, part)
+				}
+			} else if _, err := fmt.Sscanf(line, "## %d. ", &n); err == nil {
+				if section, part = section+1, 0; n != section {
+					t.Errorf("%s: %q stands where %d should", name, line, section)
+				}
+			}
+		}
+		if section != 5 {
+			t.Errorf("%s: %d sections", name, section)
+		}
+	}
+}
+
+func TestExamination_noAddressTwice(t *testing.T) {
+	t.Parallel()
+	r := exampleExamination()
+	for _, text := range []string{drawn(t, Terminal{}, defaultFlags(), examinationDocument(r)), incidentReport(r)} {
+		for line := range strings.Lines(text) {
+			if strings.Count(line, "192.168.125.13:554") > 1 {
+				t.Errorf("twice in a line: %s", line)
+			}
+		}
+	}
 }
 
 func TestAReapForAPersonAndForAPipe(t *testing.T) {

@@ -36,7 +36,7 @@ type exitRow struct {
 
 // exitTable is the one place that says what an exit code means.
 func exitTable() []exitRow {
-	dialling, others := []string{"round", "snapshot"}, []string{"config", "completion", "version"}
+	dialling, others := []string{"round", "snapshot"}, []string{"config", "schema", "completion", "version"}
 	streams := []string{"streams"}
 	ending := slices.Concat(dialling, []string{"reap"})
 	return []exitRow{
@@ -49,6 +49,8 @@ func exitTable() []exitRow {
 		{code: "1", meaning: "looked, but something could not be looked at, a still of --verify failed, or the report could not be written", commands: []string{"discover"}, detail: true},
 		{code: "1", meaning: "a finding of doctor reaches --fail-on (critical), it was interrupted, or the report could not be written", commands: []string{"doctor"}},
 		{code: "1", meaning: "go2rtc did not answer, a stream could not be added, a named one was kept, or the report could not be written", commands: streams, detail: true},
+		{code: "0", meaning: "all that may go is gone", commands: []string{"prune"}, detail: true},
+		{code: "1", meaning: "something could not be removed, or the report could not be written", commands: []string{"prune"}, detail: true},
 		{code: "1", meaning: "done, but the report could not be written", commands: slices.Concat(others, []string{"reap"}), detail: true},
 		{code: "2", meaning: "the command line or the configuration is wrong; nothing was touched"},
 		{code: "3", meaning: "something of ours (reap: anything it should have ended) is left, or could not be verified; wins over 1 and over 128+n", commands: ending},

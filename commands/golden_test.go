@@ -12,7 +12,7 @@ import (
 
 func TestHelpTexts(t *testing.T) {
 	t.Parallel()
-	for _, name := range []string{"", "round", "snapshot", "reap", "doctor", "discover", "streams", "streams list", "streams add", "streams purge", "streams flush", "config", "config init", "config check", "config show", "config import", "completion", "version"} {
+	for _, name := range []string{"", "round", "snapshot", "prune", "schema", "reap", "doctor", "discover", "streams", "streams list", "streams add", "streams purge", "streams flush", "config", "config init", "config check", "config show", "config import", "completion", "version"} {
 		got := run(t, append(strings.Fields(name), "--help")...)
 		commands.Golden(t, filepath.Join("testdata", "help", strings.Join(append([]string{"camwarden"}, strings.Fields(name)...), "-")+".txt"), got.stdout)
 	}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/camwarden/camwarden/pkg/doctor"
+	"github.com/camwarden/camwarden/pkg/sweep"
 )
 
 // incidentReport is a doctor's report as a page that can be filed: what happened, when, what was seen, which cameras are
@@ -22,11 +23,12 @@ func incidentReport(r doctor.Report) string {
 	line("")
 	line("## 1. Overview")
 	line("")
-	if len(r.Findings) == 0 {
-		line("Nothing was found to be wrong.")
+	if r.Summary != "" {
+		line("%s.", cell(strings.ToUpper(r.Summary[:1])+r.Summary[1:]))
+		line("")
 	}
 	for _, f := range r.Findings {
-		line("- **%s** (%s) %s: %s", f.Code, f.Severity, cell(f.Subject), cell(f.Summary))
+		line("- **%s** (%s) %s: %s", f.Code, severityWord(f), cell(f.Subject), cell(f.Summary))
 	}
 	line("")
 	line("## 2. Timeline")
@@ -37,7 +39,12 @@ func incidentReport(r doctor.Report) string {
 	})
 	line("## 3. Diagnostic data")
 	line("")
-	line("### 3.1 Processes by camera")
+	part := 0
+	section := func(title string) {
+		part++
+		line("### 3.%d %s", part, title)
+	}
+	section("Processes by camera")
 	line("")
 	line("```")
 	for _, c := range byProcesses(r.Cameras) {
@@ -47,29 +54,29 @@ func incidentReport(r doctor.Report) string {
 	line("```")
 	line("")
 	if oldest, ok := oldestOf(r.Processes.List); ok {
-		line("### 3.2 The oldest process")
+		section("The oldest process")
 		line("")
 		line("```")
 		line("PID %d, started %s", oldest.PID, oldest.StartedAt.UTC().Format("2006-01-02 15:04:05"))
 		line("Parent: %d (%s)", oldest.Parent.PID, oldest.Parent.Name)
 		line("Target: %s", oldest.Target)
-		line("Running time: %s", span(oldest.AgeMS))
+		line("Running time: %s", sweep.Span(oldest.AgeMS))
 		line("Command: %s", oldest.Command)
 		line("Verdict: %s: %s", oldest.Verdict, oldest.Why)
 		line("```")
 		line("")
 	}
-	line("### 3.3 Connections to cameras")
+	section("Connections to cameras")
 	line("")
 	table(line, []string{"Local", "Remote", "State", "Silent", "PID", "Program"}, len(r.Connections.List), func(i int) []string {
 		c, silent := r.Connections.List[i], ""
 		if c.SilentMS != nil {
-			silent = span(*c.SilentMS)
+			silent = sweep.Span(*c.SilentMS)
 		}
 		return []string{c.Local, c.Remote, c.State, silent, number(c.PID), c.Program}
 	})
 	if len(r.Blind) > 0 {
-		line("### 3.4 What could not be looked at")
+		section("What could not be looked at")
 		line("")
 		for _, blind := range r.Blind {
 			line("- %s: %s", cell(blind.Where), cell(blind.Why))
@@ -84,14 +91,20 @@ func incidentReport(r doctor.Report) string {
 			limit += " (assumed)"
 		}
 		if c.Error != nil && why == "" {
-			why = errorText(c.Error)
+			why = strings.Replace(errorText(c.Error), c.Address+": ", "", 1) // it stands in the row
+		}
+		if c.Server && c.Limit == 0 {
+			limit = "none (server)"
 		}
 		return []string{c.Camera, c.Address, fmt.Sprint(c.Connections), limit, fmt.Sprint(c.Processes), c.State, why}
 	})
 	line("## 5. Remedies")
 	line("")
-	var told []string
+	told := slices.Clone(r.Commands)
 	for _, f := range r.Findings {
+		if f.Acknowledged {
+			continue
+		}
 		if f.Remedy != "" && !slices.Contains(told, f.Remedy) {
 			told = append(told, f.Remedy)
 		}
@@ -106,6 +119,13 @@ func incidentReport(r doctor.Report) string {
 	}
 	line("```")
 	return b.String()
+}
+
+func severityWord(f doctor.Finding) string {
+	if f.Acknowledged {
+		return "acknowledged"
+	}
+	return string(f.Severity)
 }
 
 // table writes a table of Markdown, or that there is nothing in it.

@@ -13,6 +13,7 @@ import (
 
 	"github.com/camwarden/camwarden/pkg/camera"
 	"github.com/camwarden/camwarden/pkg/config"
+	"github.com/camwarden/camwarden/pkg/doctor"
 	"github.com/camwarden/camwarden/pkg/fault"
 	"github.com/camwarden/camwarden/pkg/ledger"
 	"github.com/camwarden/camwarden/pkg/observe"
@@ -151,6 +152,21 @@ func (s settings) limits(args []string, addresses map[string]netip.Addr) (observ
 			WithHint("give a prefix like 192.168.125.0/24, or an address")
 	}
 	return l, nil
+}
+
+// named are the subnets of the configuration, for the commands that doctor proposes.
+func (s settings) named() []doctor.Named {
+	var all []doctor.Named
+	for _, subnet := range s.config.Inventory.Subnets {
+		n := doctor.Named{Name: subnet.Name, Prefixes: subnet.Prefixes}
+		for _, c := range s.config.Inventory.Cameras {
+			if slices.Contains(subnet.Cameras, c.ID) {
+				n.Addresses = append(n.Addresses, c.Address)
+			}
+		}
+		all = append(all, n)
+	}
+	return all
 }
 
 func (s settings) subnet(name string) (camera.Subnet, bool) {

@@ -148,7 +148,7 @@ func reapingPage(p *page, r sweep.Reaping) {
 	for _, d := range outcomes {
 		pid, age := "", ""
 		if d.PID > 0 {
-			pid, age = strconv.Itoa(d.PID), span(d.AgeMS)
+			pid, age = strconv.Itoa(d.PID), sweep.Span(d.AgeMS)
 		}
 		rows = append(rows, []string{pid, d.Name, cmp.Or(d.Camera, d.Target), age, paintAction(p, d.Action), d.Why})
 	}

@@ -110,7 +110,7 @@ camwarden snapshot rtsp://192.168.125.19/stream1  a camera that no configuration
 	root.SetFlagErrorFunc(flagFault)
 	root.SetHelpFunc(func(cmd *cobra.Command, _ []string) { _ = c.print(helpText(cmd)) })
 	root.SetHelpCommand(newHelp(c))
-	root.AddCommand(newRound(c), newSnapshot(c), newStreams(c), newReap(c), newDoctor(c), newDiscover(c), newConfig(c), newSchema(c), newCompletion(c), newVersion(c), newGenerate())
+	root.AddCommand(newRound(c), newSnapshot(c), newStreams(c), newPrune(c), newReap(c), newDoctor(c), newDiscover(c), newConfig(c), newSchema(c), newCompletion(c), newVersion(c), newGenerate())
 	completeGlobalFlags(root)
 	return root
 }

@@ -16,6 +16,7 @@ type roundFlags struct {
 	deadline time.Duration
 	cooldown time.Duration
 	ifBusy   string
+	name     string
 }
 
 func newRound(c *cli) *cobra.Command {
@@ -47,6 +48,7 @@ camwarden round 192.168.125.0/24 -j 16 --timeout 3s -o json
 	f.register(cmd, "keep pictures below `DIR` (default: output_dir of the configuration)")
 	cmd.Flags().DurationVar(&f.deadline, "deadline", 5*time.Minute, "`TIME` after which no further camera is visited; cleaning up takes at most 8s more")
 	cmd.Flags().DurationVar(&f.cooldown, "cooldown", 0, "least `TIME` between two rounds of the same subnets (default: cooldown of the configuration)")
+	cmd.Flags().StringVar(&f.name, "name", "", nameUsage)
 	cmd.Flags().Var(choice(&f.ifBusy, string(round.Fail), string(round.Skip), string(round.Wait)), "if-busy",
 		"`WHAT` to do when another round runs or the cool-down has not passed: fail, skip or wait")
 	_ = cmd.RegisterFlagCompletionFunc("if-busy", cobra.FixedCompletions([]string{"fail", "skip", "wait"}, cobra.ShellCompDirectiveNoFileComp))
@@ -87,7 +89,14 @@ func runRound(c *cli, cmd *cobra.Command, f roundFlags, args []string) error {
 		plan.Cooldown = set.config.Cooldown
 	}
 	if dir := cmp.Or(f.dir, set.config.OutputDir); dir != "" {
-		plan.Keeper = round.Archive{Dir: dir}
+		name, err := set.outputName(f.name)
+		if err != nil {
+			return err
+		}
+		plan.Keeper, plan.Keep = round.Archive{Dir: dir, Name: name}, set.config.Keep
+	} else if f.name != "" {
+		return fault.New(fault.Usage, "", "--name says how files are named, and no folder is given for them").
+			WithHint("name it with -d DIR, or with output_dir in the configuration")
 	} else {
 		c.log.Info("pictures are not kept", hintKey, "keep them with -d DIR, or output_dir in the configuration")
 	}

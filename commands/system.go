@@ -20,10 +20,10 @@ type World struct {
 	Build          Build
 }
 
-// Terminal says which streams a person looks at, and how wide the screen is (columns; 0 when unknown).
+// Terminal says which streams a person looks at, and how large the screen is (columns and lines; 0 when unknown).
 type Terminal struct {
 	Stdout, Stderr bool
-	Width          int
+	Width, Height  int
 }
 
 // System returns the world of this process.
@@ -40,7 +40,7 @@ func System() World {
 func terminalOf(stdout, stderr *os.File) Terminal {
 	t := Terminal{Stdout: isatty.IsTerminal(stdout.Fd()), Stderr: isatty.IsTerminal(stderr.Fd())}
 	if size, err := unix.IoctlGetWinsize(int(stdout.Fd()), unix.TIOCGWINSZ); err == nil {
-		t.Width = int(size.Col)
+		t.Width, t.Height = int(size.Col), int(size.Row)
 	}
 	return t
 }

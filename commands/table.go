@@ -17,12 +17,16 @@ type page struct {
 	screen bool
 	colour bool
 	width  int
+	height int
 }
 
 func (c *cli) newPage() *page {
-	p := &page{screen: c.world.Terminal.Stdout, colour: c.colour(), width: c.world.Terminal.Width}
+	p := &page{screen: c.world.Terminal.Stdout, colour: c.colour(), width: c.world.Terminal.Width, height: c.world.Terminal.Height}
 	if p.width <= 0 {
 		p.width = 80
+	}
+	if p.height <= 0 {
+		p.height = 24
 	}
 	return p
 }
@@ -31,6 +35,47 @@ func (c *cli) newPage() *page {
 func (p *page) line(format string, args ...any) {
 	p.tabled = false
 	fmt.Fprintf(&p.out, format+"\n", args...)
+}
+
+// text adds a line that is folded where the screen ends; what follows stands below it by so many blanks.
+func (p *page) text(indent int, format string, args ...any) {
+	text := fmt.Sprintf(format, args...)
+	if !p.screen {
+		p.line("%s", text)
+		return
+	}
+	lead := text[:len(text)-len(strings.TrimLeft(text, " "))]
+	at := len(lead)
+	folded := lead
+	for i, word := range strings.Fields(text) {
+		n := tablewriter.DisplayWidth(word)
+		switch {
+		case i > 0 && at+1+n > p.width:
+			folded += "\n" + strings.Repeat(" ", indent) + word
+			at = indent + n
+		case i > 0:
+			folded += " " + word
+			at += 1 + n
+		default:
+			folded += word
+			at += n
+		}
+	}
+	p.line("%s", folded)
+}
+
+// beside is an empty page of the same kind, to find out how long something becomes.
+func (p *page) beside() *page {
+	return &page{screen: p.screen, colour: p.colour, width: p.width, height: p.height}
+}
+
+// lines is how long the page is.
+func (p *page) lines() int { return bytes.Count(p.out.Bytes(), []byte("\n")) }
+
+// add adds another page.
+func (p *page) add(other *page) {
+	p.tabled = other.tabled
+	p.out.Write(other.out.Bytes())
 }
 
 func (p *page) bytes() []byte { return p.out.Bytes() }

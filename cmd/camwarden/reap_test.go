@@ -104,14 +104,14 @@ func TestBesideALeakEveryInnocentLivesAndIsExplained(t *testing.T) {
 
 			udp := s.ffmpegOn("udp", "-rtsp_transport udp", record)
 			innocent := map[string]*run{
-				"was heard":      s.ffmpegOn("recorder", overTCP, record),
-				"or dialled":     s.ffmpegOn("silent", overTCP, record),
-				"it streams":     s.ffmpegOn("lapse", overTCP, "-f image2 img%05d.jpg"),
-				"it":             s.ffmpegOn("update", overTCP, "-update 1 now.jpg"),
-				"streams":        udp,
-				"by a filter":    s.ffmpegOn("select", overTCP, "-vf select=gt(n\\,1000000) -frames:v 1 chosen.jpg"),
-				"only named":     s.onlyNamed("named"),
-				"answers for it": s.start(s.round(s.subnet.Camera("round").Address().Addr().String()+"/32", "--source", "ffmpeg", "--timeout", "5m")...),
+				"was heard":         s.ffmpegOn("recorder", overTCP, record),
+				"or dialled":        s.ffmpegOn("silent", overTCP, record),
+				"it streams":        s.ffmpegOn("lapse", overTCP, "-f image2 img%05d.jpg"),
+				"it":                s.ffmpegOn("update", overTCP, "-update 1 now.jpg"),
+				"streams":           udp,
+				"the filter select": s.ffmpegOn("select", overTCP, "-vf select=gt(n\\,1000000) -frames:v 1 chosen.jpg"),
+				"only named":        s.onlyNamed("named"),
+				"answers for it":    s.start(s.round(s.subnet.Camera("round").Address().Addr().String()+"/32", "--source", "ffmpeg", "--timeout", "5m")...),
 			}
 			innocent["reader stalled"] = s.stalled("stalled")
 			manager := s.start("bash", "-c", fmt.Sprintf("exec -a go2rtc %s", s.go2rtc("go2rtc")))

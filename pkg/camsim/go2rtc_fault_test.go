@@ -2,12 +2,14 @@ package camsim_test
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/camwarden/camwarden/pkg/camsim"
+	"github.com/camwarden/camwarden/pkg/testkit"
 )
 
 // TestACameraThatFailsIsAnEmptyAnswer is the table of faults: what a picture of a failing camera costs, with the option
@@ -33,6 +35,10 @@ func TestACameraThatFailsIsAnEmptyAnswer(t *testing.T) {
 		camsim.GarbageAnswers:  {0, 2, true, "streams: "},
 		camsim.BusyAtSetup:     {0, 2, false, "streams: wrong response on SETUP\n"},
 	} {
+		few := []camsim.Temper{camsim.Refuses, camsim.MuteAtDescribe, camsim.MuteAtSetup, camsim.WrongPassword, camsim.BusyAtSetup, camsim.GarbageAnswers}
+		if !slices.Contains(testkit.Some(camsim.Tempers(), few...), temper) {
+			continue
+		}
 		t.Run(string(temper), func(t *testing.T) {
 			t.Parallel()
 			for _, option := range []bool{true, false} {

@@ -70,7 +70,7 @@ func TestAnFFmpegThatWasReadyInVainIsGone(t *testing.T) {
 			w := newWorkbench(t)
 			program, calls := testkit.CountCalls(t, testkit.FFmpegFor(t, behaviour))
 			began := time.Now()
-			_, report := capture(t, w.rtsp(program, ffmpeg.Picturing{}), Visit{Camera: cam}, 8*time.Second)
+			_, report := capture(t, w.rtsp(program, ffmpeg.Picturing{}), Visit{Camera: cam}, 4*time.Second)
 			if report.Err == nil || report.Err.Class != fault.Timeout || report.Err.Step != fault.Media {
 				t.Errorf("%+v", report.Err)
 			}

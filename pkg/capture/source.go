@@ -85,7 +85,7 @@ type Still struct {
 	Decode        time.Duration // from the key frame to the JPEG; 0 likewise
 	Width, Height int           // pixels
 	Repeated      bool          // the camera sent the very bytes of its last still
-	Codec         string        // of the camera's stream, in ffmpeg's spelling (h264, hevc, mjpeg); "" when not known
+	Codec         string        // of the camera's stream, in ffmpeg's spelling (h264, hevc, mjpeg, vp8, vp9, av1, mpeg4, mpeg2video, mpeg1video); "" when not known
 }
 
 // Report is how a source's attempt went.

@@ -38,6 +38,7 @@ func TestEachTemperHasItsClassAndStepAndLeavesNothing(t *testing.T) {
 	t.Parallel()
 	ffmpeg := testkit.RealFFmpeg(t)
 	const short, ample = 5 * time.Second, 30 * time.Second
+	few := []camsim.Temper{camsim.Healthy, camsim.Digest, camsim.MuteAtDescribe, camsim.ClosesAtPlay, camsim.SilentAfterPlay, camsim.ResetsMidFrame}
 	for _, c := range []struct {
 		config camsim.Config
 		limit  time.Duration
@@ -77,6 +78,9 @@ func TestEachTemperHasItsClassAndStepAndLeavesNothing(t *testing.T) {
 		{config: camsim.Config{Temper: camsim.GarbageAnswers}, limit: short, class: fault.Timeout},
 		{config: camsim.Config{Temper: camsim.GarbageMedia}, limit: short, class: fault.Timeout, step: fault.Media},
 	} {
+		if !slices.Contains(testkit.Some(camsim.Tempers(), few...), c.config.Temper) {
+			continue
+		}
 		t.Run(string(c.config.Temper)+" within "+c.limit.String(), func(t *testing.T) {
 			t.Parallel()
 			sim, cam := start(t, c.config)

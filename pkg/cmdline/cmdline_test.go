@@ -3,6 +3,7 @@ package cmdline_test
 import (
 	"strings"
 	"testing"
+	"time"
 	"unicode"
 	"unicode/utf8"
 
@@ -75,7 +76,7 @@ func TestAnInputThatDoesNotSayWhereItLeadsIsToldByItsSocket(t *testing.T) {
 	t.Parallel()
 	for _, input := range []string{
 		"-f concat -safe 0 -protocol_whitelist pipe,rtsp,rtp,tcp,udp -i pipe:0", "-i -", "-f concat -i list.ffconcat",
-		"-i /dev/stdin", "-i http://10.0.0.1/video.mjpg", "-i cams.m3u8", "-i fd:", "-i live.sdp",
+		"-i /dev/stdin", "-i http://films.example.org/video.mjpg", "-i cams.m3u8", "-i fd:", "-i live.sdp",
 	} {
 		l := cmdline.Read(words("ffmpeg -nostdin " + input + " -frames:v 1 -f image2 -c:v mjpeg pipe:1"))
 		if !l.Hidden || len(l.Cameras) != 0 || l.Shape(true) != cmdline.OneFrame || l.Shape(false) != cmdline.NoCamera {
@@ -191,9 +192,9 @@ func TestWhatChoosesItsFrameMayTakeLong(t *testing.T) {
 		"-filter_complex [0:v]select='eq(n,100)'[o]": true, "-ss 10": true, "-vf select@a=1": true, "-filter_script x": true,
 		"-/vf choose.txt": true, "-/filter:v choose.txt": true, "-vf scdet,metadata=select:key=lavfi.scd.time": true, "-vf cue=1767651840000000": true,
 		"-vf reverse": true, "-vf hwupload,thumbnail_cuda=50": true,
-		"-vf scale=320:-1": false, "-q:v 2": false, "-vf fpsx=1": false, "-metadata title=select=1": false,
+		"-vf scale=320:-1": false, "-q:v 2": false, "-vf fpsx=1": true, "-metadata title=select=1": false,
 	} {
-		if got := cmdline.Read(words("ffmpeg -i rtsp://10.0.0.1/s " + options + " -frames:v 1 out.jpg")).Waits; got != want {
+		if got := cmdline.Read(words("ffmpeg -i rtsp://10.0.0.1/s " + options + " -frames:v 1 out.jpg")).Waits; (got != "") != want {
 			t.Errorf("%s: %v", options, got)
 		}
 	}
@@ -226,4 +227,120 @@ func FuzzReadNeverFailsNorShowsThePassword(f *testing.F) {
 			}
 		}
 	})
+}
+
+func TestGrammar_ofNames(t *testing.T) {
+	t.Parallel()
+	for name, want := range map[string]cmdline.Grammar{
+		"ffmpeg": cmdline.FFmpeg, "/usr/bin/ffmpeg": cmdline.FFmpeg, "ffprobe": cmdline.FFprobe, "ffmpeg7": cmdline.FFmpeg, "ffmpeg5.1": cmdline.FFmpeg,
+		"ffmpeg.real": cmdline.FFmpeg, ".ffmpeg-wrapped": cmdline.FFmpeg, "ffmpeg-linux-x86_64-v7.0.2": cmdline.FFmpeg, "ffmpeg-linux-x8": cmdline.FFmpeg,
+		"ffmpeg-7.1": cmdline.FFmpeg, "ffmpeg_static": cmdline.FFmpeg, "ffmpeg-n6.1-latest-linux64-gpl-6.1": cmdline.FFmpeg, "ffmpeg-n6.1-lat": cmdline.FFmpeg,
+		"ffmpeg.bin": cmdline.FFmpeg, "ffprobe.real": cmdline.FFprobe, "/opt/ffmpeg (deleted)": cmdline.FFmpeg, "ffmpeg-git-20260101-amd64-static": cmdline.FFmpeg,
+		"ffmpegthumbnailer": cmdline.Foreign, "ffmpeg-exporter": cmdline.Foreign, "ffmpeg2theora": cmdline.Foreign, "ffmpeg_supervisor.py": cmdline.Foreign,
+		"ffmpeg-watch.sh": cmdline.Foreign, "myffmpeg": cmdline.Foreign, "python3": cmdline.Foreign, "ffplay": cmdline.Foreign, "": cmdline.Foreign, "ffmpeg-linux-runner": cmdline.Foreign,
+	} {
+		if got := cmdline.GrammarOf(name); got != want {
+			t.Errorf("%s is %q, want %q", name, got, want)
+		}
+	}
+	// What the kernel calls it counts where the arguments do not say.
+	if l := cmdline.Read(words("cam-front -i rtsp://10.0.0.1/s -frames:v 1 a.jpg"), "/usr/bin/ffmpeg", "ffmpeg"); l.Shape(true) != cmdline.OneFrame || !l.Understood() {
+		t.Errorf("renamed by exec -a: %+v", l)
+	}
+}
+
+func TestLine_camerasOfEveryKind(t *testing.T) {
+	t.Parallel()
+	for line, want := range map[string]string{
+		"ffmpeg -i http://192.168.1.9/video.mjpg -frames:v 1 a.jpg":                               "192.168.1.9:80",
+		"ffmpeg -i https://192.168.1.9/snap -frames:v 1 a.jpg":                                    "192.168.1.9:443",
+		"ffmpeg -i rtmp://192.168.1.9/bcs/channel0_main.bcs?user=a&password=b -frames:v 1 a.jpg":  "192.168.1.9:1935",
+		"ffmpeg -i tcp://192.168.1.9:5000 -frames:v 1 a.jpg":                                      "192.168.1.9:5000",
+		"ffmpeg -i http://gate.local:8080/v -frames:v 1 a.jpg":                                    "gate.local:8080",
+		"ffmpeg -i http://camera1/v -frames:v 1 a.jpg":                                            "camera1:80",
+		"ffmpeg -f lavfi -i movie=rtsp\\://192.168.1.9\\:8554/s -frames:v 1 a.jpg":                "192.168.1.9:8554",
+		"ffmpeg -f lavfi -i movie='rtsp\\://192.168.1.9/s'[out] -frames:v 1 a.jpg":                "192.168.1.9:554",
+		"ffmpeg -f lavfi -i movie=filename=rtsp\\://192.168.1.9/s,scale=320:-1 -frames:v 1 a.j":   "192.168.1.9:554",
+		"ffmpeg -filter_complex movie=rtsp\\://192.168.1.9/s[a] -map [a] -frames:v 1 a.jpg":       "192.168.1.9:554",
+		"ffmpeg -flags -global_header -i rtsp://192.168.1.9/s -flags -global_header -vframes 1 a": "192.168.1.9:554",
+		"ffmpeg -i rtsp://192.168.1.9/s -frames:0 1 a.jpg":                                        "192.168.1.9:554",
+	} {
+		l := cmdline.Read(words(line))
+		if len(l.Cameras) != 1 || l.Cameras[0].String() != want || l.Shape(false) != cmdline.OneFrame || l.Waits != "" {
+			t.Errorf("%s: %+v, want %s", line, l, want)
+		}
+	}
+	for _, line := range []string{"ffmpeg -i https://films.example.org/a.mp4 -frames:v 1 a.jpg", "ffmpeg -i tcp://0.0.0.0:9000?listen=1 -frames:v 1 a.jpg", "ffmpeg -i http://8.8.8.8/a a.mp4"} {
+		if l := cmdline.Read(words(line)); len(l.Cameras) != 0 || !l.Hidden {
+			t.Errorf("%s has cameras: %+v", line, l)
+		}
+	}
+}
+
+func TestLine_ofOtherPrograms(t *testing.T) {
+	t.Parallel()
+	for _, line := range []string{
+		"python3 x.py rtsp://a:b@192.168.1.9/s", "gst-launch-1.0 rtspsrc location=rtsp://192.168.1.9/s ! fakesink", "mplayer rtsp://192.168.1.9/s",
+		"openRTSP -u a b rtsp://192.168.1.9/s", "node index.js --stream=rtsp://192.168.1.9:554/s", "vlc -I dummy rtsp://192.168.1.9/s :sout=#std{dst=rtsp://a}",
+	} {
+		l := cmdline.Read(words(line))
+		if l.Grammar != cmdline.Foreign || len(l.Cameras) == 0 || l.Cameras[0].String() != "192.168.1.9:554" || len(l.Pushes) != 0 || l.Shape(true) != cmdline.Unknown || l.Idle() {
+			t.Errorf("%s: %+v", line, l)
+		}
+	}
+}
+
+func TestLine_limitsAndProbes(t *testing.T) {
+	t.Parallel()
+	for line, want := range map[string]time.Duration{
+		"-i rtsp://10.0.0.1/s -t 10 a.mp4": 10 * time.Second, "-t 00:01:30 -i rtsp://10.0.0.1/s a.mp4": 90 * time.Second, "-i rtsp://10.0.0.1/s -to 500ms a.mp4": 500 * time.Millisecond,
+		"-i rtsp://10.0.0.1/s -t 10 a.mp4 -c copy b.mp4": 0, "-i rtsp://10.0.0.1/s a.mp4": 0, "-i rtsp://10.0.0.1/s -t x a.mp4": 0, "-i rtsp://10.0.0.1/s -t 5 a.mp4 -t 9 b.mp4": 9 * time.Second,
+	} {
+		if l := cmdline.Read(words("ffmpeg " + line)); l.For != want || l.Idle() {
+			t.Errorf("%s: for %s, want %s", line, l.For, want)
+		}
+	}
+	for line, want := range map[string]bool{
+		"ffprobe -v error rtsp://10.0.0.1/s": true, "ffprobe -i rtsp://10.0.0.1/s -show_frames": true, "ffmpeg -i rtsp://10.0.0.1/s": true,
+		"ffmpeg -hide_banner -rtsp_transport tcp -i rtsp://10.0.0.1/s": true, "ffmpeg -i rtsp://10.0.0.1/s -f null -": false, "ffplay rtsp://10.0.0.1/s": false,
+	} {
+		if l := cmdline.Read(words(line)); l.Idle() != want || len(l.Cameras) != 1 {
+			t.Errorf("%s: idle %v, want %v: %+v", line, l.Idle(), want, l)
+		}
+	}
+}
+
+func TestLine_audioAloneIsNoPicture(t *testing.T) {
+	t.Parallel()
+	for _, options := range []string{"-map 0:a -frames:v 1 a.mkv", "-map 0:a:0 -map 0:s? -vframes 1 a.mkv", "-frames:v 1 a.mp3", "-frames:v 1 -f wav -"} {
+		if got := cmdline.Read(words("ffmpeg -i rtsp://10.0.0.1/s " + options)).Shape(true); got != cmdline.Streaming {
+			t.Errorf("%s is %s", options, got)
+		}
+	}
+	for _, options := range []string{"-map 0 -frames:v 1 a.jpg", "-map 0:v -frames:v 1 a.jpg", "-map 0:a -map 0:v:0 -frames:v 1 a.mkv", "-map [o] -frames:v 1 a.jpg"} {
+		if got := cmdline.Read(words("ffmpeg -i rtsp://10.0.0.1/s " + options)).Shape(true); got != cmdline.OneFrame {
+			t.Errorf("%s is %s", options, got)
+		}
+	}
+}
+
+// Whatever may read on while bytes come, and the ordinary things that do not.
+func TestFilters_thatMayReadOn(t *testing.T) {
+	t.Parallel()
+	for options, want := range map[string]string{
+		"-filter_complex showwavespic=s=640x120": "showwavespic", "-lavfi showspectrumpic": "showspectrumpic", "-vf palettegen": "palettegen", "-vf tmedian=radius=9": "tmedian",
+		"-vf random=frames=500": "random", "-bsf:v noise=drop=1": "noise", "-filter_complex [0:v][1:v]concat=n=2": "concat", "-vf thumbnail=n=1000": "thumbnail",
+		"-vf scale=320:-1,brandnewfilter": "brandnewfilter", "-vf [in]scale=2:2[a];[a]tile=3x3[out]": "tile", "-vf drawtext=text='a,b;select',eq": "",
+		"-vf sws_flags=bilinear;scale=2:2": "", "-vf crop=10:10:0:0,format=yuvj420p,hflip;": "", "-bsf:v h264_mp4toannexb": "", "-af silencedetect": "",
+		"-filter:a loudnorm": "", "-filter_complex [0:v]split[a][b]": "", "-vf b%d": "that it names", "-analyzeduration 600M": "10m0s", "-vf yadif,hwdownload,format=nv12": "",
+		"-filter_complex [0:v][1:v]overlay=10:10": "overlay", "-vf freezedetect": "freezedetect", "-bsf:v filter_units=remove_types=6": "filter_units",
+	} {
+		l := cmdline.Read(words("ffmpeg -i rtsp://10.0.0.1/s " + options + " -frames:v 1 out.png"))
+		if (want == "") != (l.Waits == "") || !strings.Contains(l.Waits, want) || l.Shape(true) != cmdline.OneFrame {
+			t.Errorf("%s: %q, %s", options, l.Waits, l.Shape(true))
+		}
+	}
+	if l := cmdline.Read(words("ffmpeg -analyzeduration 2147483647 -probesize 2147483647 -i rtsp://10.0.0.1/s -frames:v 1 o.jpg")); !strings.Contains(l.Waits, "35m47s") {
+		t.Errorf("a probe of half an hour: %q", l.Waits)
+	}
 }

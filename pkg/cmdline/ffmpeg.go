@@ -1,29 +1,28 @@
 package cmdline
 
 import (
-	"net/netip"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
-
-	"github.com/camwarden/camwarden/pkg/camera"
-	"github.com/camwarden/camwarden/pkg/lazyre"
+	"time"
 )
 
 // group is the options that stand before one input or output, and so belong to it (man 1 ffmpeg, DESCRIPTION).
 type group struct {
 	format string // of -f
 	frames string // the last explicit number of video frames; empty: none
-	waits  bool
-	blind  bool // -vn: a number of video frames does not end it
+	waits  string // why its picture may take long
+	blind  bool   // -vn: a number of video frames does not end it
+	maps   int    // streams that are chosen by hand
+	video  bool   // one of these may be video
+	limit  time.Duration
 }
 
 // parse follows ffmpeg's own rules: an option takes the next argument unless it is one of the few that do not, what
 // stands after -i is an input, and what stands alone is an output.
 func (l *Line) parse(args []string) {
 	var g group
-	single := true
+	r := reading{single: true}
 	for i := 0; i < len(args); i++ {
 		arg := args[i]
 		name, isOption := option(arg)
@@ -31,7 +30,8 @@ func (l *Line) parse(args []string) {
 		case isOption && name == "i":
 			if i++; i < len(args) {
 				l.input(args[i], g)
-				l.Waits = l.Waits || g.waits
+				l.waits(g.waits)
+				r.inputs = append(r.inputs, g.limit)
 			}
 			g = group{}
 			continue
@@ -46,6 +46,7 @@ func (l *Line) parse(args []string) {
 				}
 				i++
 				g.set(name, args[i])
+				l.sources(name, args[i])
 			}
 			continue
 		case arg == "--" && i+1 < len(args):
@@ -54,11 +55,47 @@ func (l *Line) parse(args []string) {
 		}
 		l.Outputs++
 		l.output(arg)
-		single = single && one(g.frames) && !g.blind
-		l.Waits = l.Waits || g.waits
+		r.single = r.single && one(g.frames) && !g.deaf(arg)
+		r.outputs = append(r.outputs, g.limit)
+		l.waits(g.waits)
 		g = group{}
 	}
-	l.Single = single && l.Outputs > 0
+	l.waits(g.waits) // of filters that stand behind the last output
+	l.Single = r.single && l.Outputs > 0
+	l.For = r.limit()
+}
+
+// reading is what the inputs and outputs of a line come to.
+type reading struct {
+	single          bool
+	inputs, outputs []time.Duration // their limits; 0: none
+}
+
+// limit is how much time of the stream the process takes; 0: as much as there is.
+func (r reading) limit() time.Duration {
+	if len(r.outputs) == 0 {
+		return 0
+	}
+	if !slices.Contains(r.outputs, 0) {
+		return slices.Max(r.outputs)
+	}
+	if len(r.inputs) > 0 && !slices.Contains(r.inputs, 0) {
+		return slices.Max(r.inputs)
+	}
+	return 0
+}
+
+func (l *Line) waits(why string) {
+	if l.Waits == "" {
+		l.Waits = why
+	}
+}
+
+// sources takes in the cameras that the sources of a filter graph open.
+func (l *Line) sources(option, value string) {
+	if name, _, _ := strings.Cut(option, ":"); slices.Contains([]string{"vf", "af", "filter", "filter_complex", "lavfi"}, name) {
+		l.movies(value)
+	}
 }
 
 // option returns the name of an option. A dash alone is the standard output.
@@ -80,11 +117,15 @@ func one(frames string) bool {
 	return err == nil && n == 1
 }
 
+// longestProbe is for how long an input may be read before the first picture is taken without a word about it here.
+const longestProbe = time.Minute
+
 // set takes in an option with its value.
 func (g *group) set(option, value string) {
 	name, specifier, _ := strings.Cut(option, ":")
 	// A count for another than the first video stream does not end the first, and so is no count of the output.
-	video := slices.Contains([]string{"", "v", "V", "v:0", "V:0"}, specifier)
+	video := slices.Contains([]string{"", "v", "V", "v:0", "V:0", "0"}, specifier)
+	seen := !strings.HasPrefix(specifier, "a") && !strings.HasPrefix(specifier, "s") && !strings.HasPrefix(specifier, "d")
 	switch name {
 	case "f":
 		g.format = value
@@ -94,99 +135,115 @@ func (g *group) set(option, value string) {
 		if video {
 			g.frames = value
 		}
-	case "/vf", "/filter", "/filter_complex", "/lavfi":
-		g.waits = true // the filters stand in a file
+	case "map":
+		g.maps++
+		g.video = g.video || maybeVideo(value)
+	case "t", "to":
+		g.limit, _ = parseTime(value)
+	case "/vf", "/filter", "/filter_complex", "/lavfi", "filter_script", "filter_complex_script":
+		g.wait("its filters stand in a file, and may choose their picture")
 	case "vf", "filter", "filter_complex", "lavfi":
-		g.waits = g.waits || choosing.Get().MatchString(value)
-	case "filter_script", "filter_complex_script", "ss", "sseof":
-		g.waits = true
-	}
-}
-
-// choosing finds the filters that let only some frames pass, or none for a while (man 1 ffmpeg-filters).
-var choosing = lazyre.New(`(?:^|[\],;])\s*(?:select|thumbnail|thumbnail_cuda|fps|framestep|trim|mpdecimate|decimate|freezedetect|tile|tmix|minterpolate|metadata|cue|reverse)(?:@\w+)?\s*(?:=|$|[,;\[])`)
-
-// input takes in what stands after -i.
-func (l *Line) input(url string, g group) {
-	if at := rtspURL.Get().FindStringIndex(url); at != nil {
-		if target, ok := targetOf(url[at[0]:]); ok {
-			l.camera(target)
-			return
+		if by := chooser(value); seen && by != "" {
+			g.wait("the filter " + calm(by) + " may need many pictures for one")
 		}
-		l.Hidden = true
-		return
-	}
-	lower := strings.ToLower(url)
-	switch {
-	case g.format == "lavfi":
-	case g.format == "concat", url == "-", strings.HasPrefix(lower, "/dev/fd/"), lower == "/dev/stdin",
-		slices.Contains([]string{".txt", ".ffconcat", ".m3u8", ".m3u", ".sdp"}, filepath.Ext(lower)),
-		scheme.Get().MatchString(url) && !strings.HasPrefix(lower, "file:") && !strings.HasPrefix(lower, "data:"):
-		l.Hidden = true
-	}
-}
-
-func (l *Line) camera(target Target) {
-	if !slices.Contains(l.Cameras, target) {
-		l.Cameras = append(l.Cameras, target)
+	case "bsf", "vbsf":
+		if by := streamChooser(value); seen && by != "" {
+			g.wait("the bitstream filter " + calm(by) + " may drop what it needs")
+		}
+	case "ss", "sseof":
+		g.wait("it begins at a later time (-" + name + ")")
+	case "analyzeduration":
+		if us, ok := withPrefix(value); ok && us > float64(longestProbe.Microseconds()) {
+			g.wait("it may look at the stream for " + (time.Duration(us) * time.Microsecond).Round(time.Second).String() + " first (-analyzeduration)")
+		}
 	}
 }
 
-// output takes in where something is written to.
-func (l *Line) output(url string) {
-	if at := authority.Get().FindStringIndex(url); at != nil {
-		if target, ok := targetOf(url[at[0]:]); ok {
-			l.Pushes = append(l.Pushes, target)
-			if !target.Address.IsValid() && rtspURL.Get().MatchString(url) {
-				l.Named = append(l.Named, target.Port)
+// withPrefix reads a number that may have an SI prefix behind it, as ffmpeg's options do.
+func withPrefix(text string) (float64, bool) {
+	factor := 1.0
+	for prefix, by := range map[string]float64{"k": 1e3, "K": 1e3, "M": 1e6, "G": 1e9} {
+		if bare, found := strings.CutSuffix(text, prefix); found {
+			text, factor = bare, by
+			break
+		}
+	}
+	n, err := strconv.ParseFloat(text, 64)
+	return n * factor, err == nil
+}
+
+func (g *group) wait(why string) {
+	if g.waits == "" {
+		g.waits = why
+	}
+}
+
+// calm makes a word of a command line fit to be shown: the name of a filter is letters, digits and underscores.
+func calm(name string) string {
+	const longest = 32
+	name = name[:min(len(name), longest)]
+	if name == "" || strings.ContainsFunc(name, func(r rune) bool {
+		return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && r != '_'
+	}) {
+		return "that it names"
+	}
+	return name
+}
+
+// maybeVideo reports whether a stream that is chosen by hand may be video: "0", "0:v", "[out]", and not "0:a:0".
+func maybeVideo(choice string) bool {
+	if strings.HasPrefix(choice, "-") {
+		return false // it takes streams away
+	}
+	_, kind, found := strings.Cut(choice, ":")
+	return !found || kind == "" || strings.IndexByte("asdt", kind[0]) < 0
+}
+
+// deaf reports whether the output takes no video, so that a number of video frames does not end it.
+func (g group) deaf(output string) bool {
+	if g.blind || g.maps > 0 && !g.video {
+		return true
+	}
+	kind := g.format
+	if i := strings.LastIndexByte(output, '.'); kind == "" && i >= 0 {
+		kind = strings.ToLower(output[i+1:])
+	}
+	return slices.Contains([]string{"aac", "ac3", "adts", "alaw", "flac", "m4a", "mp2", "mp3", "mulaw", "ogg", "oga", "opus", "s16le", "wav"}, kind)
+}
+
+// parseTime reads a time as ffmpeg does: "90", "1.5", "00:01:30", "200ms" (man 1 ffmpeg-utils, "Time duration").
+func parseTime(text string) (time.Duration, bool) {
+	if strings.Contains(text, ":") {
+		var seconds float64
+		for part := range strings.SplitSeq(text, ":") {
+			n, err := strconv.ParseFloat(part, 64)
+			if err != nil {
+				return 0, false
 			}
-			loopback := target.Address.IsValid() && target.Address.Addr().IsLoopback()
-			l.Go2rtc = l.Go2rtc || loopback && ownName.Get().MatchString(url)
+			seconds = seconds*60 + n
 		}
+		return inSeconds(seconds)
 	}
-}
-
-// probe reads the command line of an ffprobe: it has one input, and no output.
-func (l *Line) probe(args []string) {
-	for _, arg := range args {
-		if at := rtspURL.Get().FindStringIndex(arg); at != nil {
-			l.input(arg[at[0]:], group{})
-		} else if arg == "-" || strings.HasPrefix(arg, "pipe:") {
-			l.Hidden = true
-		}
+	unit := 1.0
+	switch {
+	case strings.HasSuffix(text, "us"):
+		text, unit = text[:len(text)-2], 1e-6
+	case strings.HasSuffix(text, "ms"):
+		text, unit = text[:len(text)-2], 1e-3
+	default:
+		text = strings.TrimSuffix(text, "s")
 	}
-}
-
-var (
-	rtspURL   = lazyre.New(`(?i)\brtsp[su]?://`)
-	authority = lazyre.New(`(?i)\b[a-z][a-z0-9+.-]*://`)
-	scheme    = lazyre.New(`(?i)^[a-z][a-z0-9+.-]*:`)
-	ownName   = lazyre.New(`/[0-9a-f]{32}$`) // of a stream that go2rtc pulls from its own ffmpeg
-	// A name of this host's own server, drawn by lot for one stream: it is hidden, but it is nobody's password.
-	loopbackName = lazyre.New(`^(?:rtsp|http|tcp)://(?:127\.\d+\.\d+\.\d+|localhost|\[::1\]):\d+/(?:[0-9a-f]{16,64}|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})$`)
-)
-
-// targetOf reads where a URL leads. With a password that hides it there is no second guess: the socket tells.
-func targetOf(url string) (Target, bool) {
-	name, rest, _ := strings.Cut(url, "://")
-	port := uint16(camera.DefaultPort)
-	if strings.EqualFold(name, "rtsps") {
-		port = camera.DefaultTLSPort
-	}
-	// The scheme decides nothing but the port, and ParseURL knows only those of cameras.
-	parsed, err := camera.ParseURL("rtsp://"+rest, camera.Camera{})
-	if before, _, cut := strings.Cut(rest, "#"); err != nil && cut {
-		parsed, err = camera.ParseURL("rtsp://"+before, camera.Camera{})
-	}
+	n, err := strconv.ParseFloat(text, 64)
 	if err != nil {
-		return Target{}, false
+		return 0, false
 	}
-	t := Target{Host: parsed.Host, Port: parsed.Port, Address: parsed.Address}
-	if t.Port == camera.DefaultPort && port != t.Port && !strings.Contains(rest, ":554") {
-		t.Port = port
+	return inSeconds(n * unit)
+}
+
+func inSeconds(n float64) (time.Duration, bool) {
+	const most = 1e9 // thirty years
+	if !(n > 0 && n < most) {
+		return 0, false
 	}
-	if t.Address.IsValid() {
-		t.Address = netip.AddrPortFrom(t.Address.Addr().WithZone(""), t.Port)
-	}
-	return t, true
+	return time.Duration(n * float64(time.Second)), true
 }

@@ -27,9 +27,10 @@ func valueless() []string {
 // known reports whether an option is certain to take a value, whatever the value looks like.
 func known(option string) bool {
 	name, _, _ := strings.Cut(option, ":")
-	return slices.Contains([]string{
+	return strings.HasSuffix(name, "flags") || strings.HasSuffix(name, "flags2") || slices.Contains([]string{
 		"f", "c", "codec", "vcodec", "acodec", "frames", "vframes", "aframes", "dframes", "t", "to", "ss", "sseof", "map",
 		"vf", "af", "filter", "filter_complex", "lavfi", "headers", "user_agent", "cookies", "metadata", "loglevel", "v",
 		"map_metadata", "map_chapters", "map_channel", "itsoffset", "user-agent", "referer", "rtsp_transport", "timeout",
+		"bsf", "vbsf", "q", "r", "s", "b", "g", "preset", "tune", "profile", "pix_fmt", "itsscale", "threads", "probesize", "analyzeduration",
 	}, name)
 }

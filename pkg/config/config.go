@@ -4,6 +4,7 @@ package config
 import (
 	"time"
 
+	"github.com/camwarden/camwarden/pkg/archive"
 	"github.com/camwarden/camwarden/pkg/camera"
 )
 
@@ -14,6 +15,8 @@ type Config struct {
 
 	StateDir    string // "" leaves the choice to the ledger
 	OutputDir   string // "" means that pictures are not kept
+	OutputName  archive.Template
+	Keep        archive.Policy // which stills below OutputDir stay; the zero Policy keeps all
 	Sources     []string
 	Cooldown    time.Duration // between two rounds of the same subnets
 	JPEGQuality int           // on ffmpeg's -q:v scale: 2 is the best, 31 the worst
@@ -70,6 +73,7 @@ type Ignored struct {
 // Default returns the configuration that holds without a file.
 func Default() *Config {
 	return &Config{
+		OutputName:  defaultName(),
 		Sources:     sourceNames(),
 		JPEGQuality: 3,
 		FFmpeg:      FFmpeg{Path: "ffmpeg"},

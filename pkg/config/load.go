@@ -123,6 +123,8 @@ func (l *loader) file(root *node) {
 	m.each(map[string]func(*node){
 		"state_dir":    func(n *node) { l.path(n, &l.c.StateDir) },
 		"output_dir":   func(n *node) { l.path(n, &l.c.OutputDir) },
+		"output_name":  l.outputName,
+		"keep":         l.keep,
 		"sources":      func(n *node) { l.sources(n) },
 		"cooldown":     func(n *node) { l.duration(n, 0, &l.c.Cooldown) },
 		"jpeg_quality": func(n *node) { l.number(n, 2, 31, &l.c.JPEGQuality) },

@@ -17,7 +17,7 @@ func TestEveryProblemIsToldWithItsLine(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct{ yaml, want string }{
 		"a key nobody knows": {"\ncolour: red", `2: there is no key "colour"; there are cameras, cooldown, defaults, doctor, ffmpeg, go2rtc, ` +
-			`jpeg_quality, output_dir, reap, sources, state_dir, subnets`},
+			`jpeg_quality, keep, output_dir, output_name, reap, sources, state_dir, subnets`},
 		"a slip in a key":           {"cooldwon: 5m", `1: there is no key "cooldwon"; did you mean cooldown?`},
 		"a slip in a section":       {"defaults:\n  max-connection: 2", `2: defaults: there is no key "max-connection"; did you mean max_connections?`},
 		"a key given twice":         {"defaults:\n  port: 554\n  port: 555", `3: defaults: the key "port" is already given in line 2`},

@@ -17,6 +17,8 @@ type Document struct {
 	File        string          `json:"file"` // "" when there is none
 	StateDir    string          `json:"state_dir"`
 	OutputDir   string          `json:"output_dir"`
+	OutputName  string          `json:"output_name"`
+	Keep        DocumentKeep    `json:"keep"`
 	Sources     []string        `json:"sources"`
 	Cooldown    string          `json:"cooldown"`
 	JPEGQuality int             `json:"jpeg_quality"`
@@ -33,6 +35,13 @@ type Document struct {
 // DocumentFFmpeg is the ffmpeg part of a Document.
 type DocumentFFmpeg struct {
 	Path string `json:"path"`
+}
+
+// DocumentKeep is which stills stay; 0 and "0s" set no bound.
+type DocumentKeep struct {
+	For   string `json:"for"`
+	Most  int    `json:"most"`
+	Bytes int64  `json:"bytes"`
 }
 
 // DocumentGo2rtc is the go2rtc part of a Document.
@@ -101,7 +110,8 @@ type DocumentDoctor struct {
 // Redacted returns what `config show` prints.
 func (c *Config) Redacted() Document {
 	d := Document{
-		Schema: Schema, File: c.Path, StateDir: c.StateDir, OutputDir: c.OutputDir, Sources: list(c.Sources),
+		Schema: Schema, File: c.Path, StateDir: c.StateDir, OutputDir: c.OutputDir, OutputName: c.OutputName.String(),
+		Keep: DocumentKeep{For: c.Keep.For.String(), Most: c.Keep.Most, Bytes: c.Keep.Bytes}, Sources: list(c.Sources),
 		Cooldown: c.Cooldown.String(), JPEGQuality: c.JPEGQuality, FFmpeg: DocumentFFmpeg(c.FFmpeg),
 		Defaults: commonOf(c.Inventory.Defaults), Subnets: []DocumentNet{}, Cameras: []DocumentCam{},
 		Reap:   DocumentReap{OlderThan: c.Reap.OlderThan.String(), SilentFor: c.Reap.SilentFor.String(), Programs: list(c.Reap.Programs)},

@@ -56,6 +56,15 @@ const template = `# camwarden: which cameras there are, and how to treat them.
 
 # Where rounds keep their pictures. Empty: nowhere.
 #output_dir: ""
+# How their files are named below it: {camera} and a time (UTC) of {datetime}, or of {date} {year} {month} {day} {hour} and {time}.
+#output_name: "{camera}/{datetime}.jpg"
+
+# Which of them are kept; empty and 0 set no bound. A round removes the rest, the oldest first, and so does camwarden prune.
+# The last still of a camera always stays. For example: {for: 720h, bytes: 50GiB}
+#keep:
+#  for: ""
+#  most: 0
+#  bytes: ""
 
 # How long a subnet is left alone after a round.
 #cooldown: 0s

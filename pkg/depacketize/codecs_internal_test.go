@@ -71,7 +71,8 @@ func senders(t testing.TB) []sender {
 	bare := four
 	bare.Units = nil
 	for _, unit := range four.Units {
-		bare.Units = append(bare.Units, unit[bytes.Index(unit, []byte{0, 0, 1, planeCode}):])
+		_, plane, _ := bytes.Cut(unit, []byte{0, 0, 1, planeCode})
+		bare.Units = append(bare.Units, unit[len(unit)-len(plane)-startCodeSize:])
 	}
 	config := four.Units[0][:len(four.Units[0])-len(bare.Units[0])]
 	return []sender{
@@ -284,6 +285,9 @@ func FuzzCodecs(f *testing.F) {
 	} {
 		f.Add(byte(which), []byte(seed))
 	}
+	f.Add(byte(3), []byte("000\x00\x00\x01\x00\x00\x010")) // a start code whose last byte could begin the next
+	f.Add(byte(3), []byte("\x0a\x01\x00\x00\x01\x00\x00\x01\x00\x00\x01\x00"))
+	f.Add(byte(4), []byte("\x0e\x01\x00\x00\x00\x00\x00\x00\x01\x00\x00\x01\x00\x00\x01\x00"))
 	f.Fuzz(func(t *testing.T, which byte, script []byte) {
 		const limit = 4096
 		r, err := NewReceiver(Format{Codec: codecs[int(which)%len(codecs)], Payload: payloadType, Sets: [][]byte{script[:min(len(script), 40)]}}, limit)

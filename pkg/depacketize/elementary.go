@@ -33,6 +33,9 @@ type syntax interface {
 	troubles() string
 }
 
+// startCodeSize is the size of a start code: its prefix, and one byte that says of what.
+const startCodeSize = 4
+
 var codePrefix = []byte{0, 0, 1}
 
 func (e *elementary) troubles() string { return e.syntax.troubles() }
@@ -64,7 +67,7 @@ func (e *elementary) push(p *packet, lost bool, at time.Time) (*KeyFrame, error)
 		}
 		e.buffer = e.buffer[:copy(e.buffer, e.buffer[from:])]
 		known -= from
-		e.searched, e.open, e.at = len(codePrefix), true, at
+		e.searched, e.open, e.at = startCodeSize, true, at
 	}
 }
 
@@ -95,10 +98,10 @@ func parts(stream []byte) func(yield func([]byte) bool) {
 				return
 			}
 			stream = stream[from:]
-			end := bytes.Index(stream[len(codePrefix):], codePrefix)
+			end := bytes.Index(stream[startCodeSize:], codePrefix)
 			part := stream
 			if end >= 0 {
-				part = stream[:end+len(codePrefix)]
+				part = stream[:end+startCodeSize]
 			}
 			if !yield(part) || end < 0 {
 				return

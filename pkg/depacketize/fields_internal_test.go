@@ -34,7 +34,8 @@ func TestMPEG2_bothFieldsAreThePicture(t *testing.T) {
 	film := testkit.NewFilm(t, "mpeg2video", width, height, 4, 1)
 	top := asField(film.Units[0], 1)
 	bottom := asField(film.Units[3], 2)
-	bottom = bottom[bytes.Index(bottom, []byte{0, 0, 1, pictureCode}):]
+	_, picture, _ := bytes.Cut(bottom, []byte{0, 0, 1, pictureCode})
+	bottom = bottom[len(bottom)-len(picture)-startCodeSize:]
 	next := []byte{0, 0, 1, 0xb8, 0}
 	push := func(pieces ...[]byte) *KeyFrame {
 		r, err := NewReceiver(Format{Payload: payloadType, Codec: MPEG2}, 1<<20)

@@ -160,7 +160,7 @@ func (m *mpeg2Pictures) extension(data []byte) {
 func (m *mpeg2Pictures) start(data []byte, began time.Time) {
 	const intra, predicted, frame = 1, 2, 3
 	m.context = pictureCode
-	r := bitReader{data: data, at: 8*(len(codePrefix)+1) + 10} // temporal_reference
+	r := bitReader{data: data, at: 8*startCodeSize + 10} // temporal_reference
 	kind := r.read(3)
 	if len(m.picture) > 0 { // else begin would have ended it
 		m.second = true
@@ -193,8 +193,8 @@ func (m *mpeg2Pictures) slice(number int, data []byte, at time.Time) {
 	}
 	m.context, m.last = byte(number), at
 	const tall, row7 = 2800, 7 // above, three more bits of the row follow the start code (section 6.3.16)
-	if m.mpeg2 && m.height > tall && len(data) > len(codePrefix)+1 {
-		number += int(data[len(codePrefix)+1]>>5) << row7
+	if m.mpeg2 && m.height > tall && len(data) > startCodeSize {
+		number += int(data[startCodeSize]>>5) << row7
 	}
 	m.wrong = m.wrong || number < m.row || m.row == 0 && number != 1 || m.mpeg2 && number > m.row+1
 	m.row = number

@@ -57,7 +57,7 @@ func (m *mpeg4Pictures) part(data []byte, began, at time.Time) {
 	m.doubt, m.renewed = false, false
 	const intra = 0 // vop_coding_type, two bits
 	switch {
-	case len(data) <= len(codePrefix)+1 || data[len(codePrefix)+1]>>6 != intra:
+	case len(data) <= startCodeSize || data[startCodeSize]>>6 != intra:
 	case unsure:
 		m.lost++
 	case !m.layered():
@@ -68,7 +68,7 @@ func (m *mpeg4Pictures) part(data []byte, began, at time.Time) {
 		}
 		for part := range parts(m.config) {
 			if isLayer(part) {
-				m.finished.size(sizeMPEG4(part[len(codePrefix)+1:]))
+				m.finished.size(sizeMPEG4(part[startCodeSize:]))
 			}
 		}
 	}

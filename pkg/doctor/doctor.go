@@ -19,7 +19,8 @@ type Terms struct {
 	DefaultLimit                        int // connections that a camera of which nothing is known is assumed to allow
 	ProcessesWarning, ProcessesCritical int
 
-	Ignore []Ignored // findings that are known
+	Ignore  []Ignored // findings that are known
+	Subnets []Named   // of the configuration
 }
 
 // Ignored is a finding that somebody knows of.
@@ -60,8 +61,9 @@ type Finding struct {
 
 	Acknowledged bool `json:"acknowledged"` // somebody has said that it is known: it counts for nothing
 
-	at    netip.AddrPort // the camera it is about, for what silences what
-	cause string         // another thing that was found and explains this; empty: none
+	at     netip.AddrPort // the camera it is about, for what silences what
+	weight int            // how bad it is among its like
+	cause  string         // another thing that was found and explains this; empty: none
 }
 
 // Report is the document camwarden.doctor/1. Durations are whole milliseconds, times RFC 3339 in UTC, lists never null.
@@ -78,6 +80,8 @@ type Report struct {
 	Leases      Leases          `json:"leases"`
 	Blind       []observe.Blind `json:"blind"`
 	Findings    []Finding       `json:"findings"`
+	Summary     string          `json:"summary"`  // how the host stands, in one sentence
+	Commands    []string        `json:"commands"` // what to type first
 }
 
 // Processes are those that were looked at. Total counts those with a camera.
@@ -164,6 +168,8 @@ type Camera struct {
 	Error        *fault.Error `json:"error"`
 	Note         string       `json:"note"` // what the state proves, and what not; empty: nothing to add
 
+	Leaked int `json:"leaked"` // of its processes, those that a reap would end
+
 	at netip.AddrPort
 }
 
@@ -212,6 +218,7 @@ func Examine(s observe.Observation, terms Terms) Report {
 	e.silence()
 	e.acknowledge()
 	e.judge()
+	e.conclude()
 	return e.report
 }
 

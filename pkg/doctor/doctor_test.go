@@ -70,6 +70,7 @@ func heard(_ *observe.Process, c *observe.Connection)       { *c.SilentMS = 40 }
 func unconnected(_ *observe.Process, c *observe.Connection) { c.State = "" }
 func secret(p *observe.Process, _ *observe.Connection)      { p.Secret = true }
 func contained(p *observe.Process, _ *observe.Connection)   { p.Container = true }
+func wasWell(p *observe.Process, _ *observe.Connection)     { p.AgeMS += time.Hour.Milliseconds() }
 func dead(p *observe.Process, c *observe.Connection) {
 	p.State, p.Targets, p.Shape, c.State = "Z", nil, cmdline.NoCamera, ""
 }
@@ -227,7 +228,7 @@ func TestEveryFindingHasItsCase(t *testing.T) {
 		"a subnet that fell silent": {
 			func(s *scene) {
 				for i := range 3 {
-					s.process(host(i+1), cmdline.Streaming, time.Hour)
+					s.process(host(i+1), cmdline.Streaming, time.Hour, wasWell)
 				}
 			}, []string{"subnet-silent"}, doctor.InDanger, "192.168.125.1",
 		},
@@ -397,7 +398,7 @@ func TestACauseSilencesItsConsequences(t *testing.T) {
 		}, []string{"process-overdue", "processes-many"}},
 		"in a subnet that fell silent no stream and no camera is to blame": {func(s *scene) {
 			for i := range 3 {
-				s.process(host(i+1), cmdline.Streaming, time.Hour)
+				s.process(host(i+1), cmdline.Streaming, time.Hour, wasWell)
 			}
 			s.Facts.Probes = []observe.Probe{{Camera: "x", Address: host(1), Known: true, Error: fault.New(fault.Unreachable, fault.Connect, "no route")}}
 		}, []string{"subnet-silent"}},

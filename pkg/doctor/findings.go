@@ -45,6 +45,8 @@ func groups(decisions []sweep.Decision, wanted func(sweep.Decision) bool) []grou
 
 func (g group) subject() string { return cmp.Or(g.target, "this host") }
 
+func subjectOf(d sweep.Decision) string { return group{target: d.Target()}.subject() }
+
 // argument is how the camera of a group is named on a command line.
 func (g group) argument() string { return argument(g.at) }
 
@@ -64,16 +66,16 @@ func (e *examination) findLeaks() {
 	slices.SortStableFunc(overdue, func(a, b group) int { return cmp.Compare(len(b.of), len(a.of)) })
 	for _, g := range overdue {
 		e.find(Finding{
-			Code: "process-overdue", Severity: Critical, Subject: g.subject(), at: g.at,
+			Code: "process-overdue", Severity: Critical, Subject: g.subject(), at: g.at, weight: len(g.of),
 			Summary:  fmt.Sprintf("%s of one frame should have been gone within seconds, the oldest for %s", count(len(g.of), "capture"), sweep.Span(g.of[0].AgeMS)),
-			Evidence: pids(g.of), Remedy: "camwarden reap" + g.argument() + contained(g.of),
+			Evidence: pids(g.of), Remedy: e.sudo(g.of) + "camwarden reap" + g.argument() + contained(g.of),
 		})
 	}
 	for _, g := range groups(e.decisions, func(d sweep.Decision) bool { return d.Rule == sweep.Unleased }) {
 		e.find(Finding{
-			Code: "process-unleased", Severity: Critical, Subject: g.subject(), at: g.at,
+			Code: "process-unleased", Severity: Critical, Subject: g.subject(), at: g.at, weight: len(g.of),
 			Summary:  fmt.Sprintf("%s of camwarden's own, for which nobody answers any more", processes(len(g.of))),
-			Evidence: pids(g.of) + ": " + g.of[0].Why, Remedy: "camwarden reap" + g.argument(),
+			Evidence: pids(g.of) + ": " + g.of[0].Why, Remedy: e.sudo(g.of) + "camwarden reap" + g.argument(),
 		})
 	}
 	e.findMany()
@@ -132,7 +134,7 @@ func (e *examination) findSilent() {
 		e.find(Finding{
 			Code: "process-silent", Severity: Warning, Subject: g.subject(), at: g.at,
 			Summary:  fmt.Sprintf("%s, and the camera has sent nothing for %s", streaming(len(g.of)), sweep.Span(*sweep.SilentMS(e.seen, g.of[0].Process))),
-			Evidence: pids(g.of), Remedy: "camwarden reap" + g.argument() + contained(g.of) + " --include silent",
+			Evidence: pids(g.of), Remedy: e.sudo(g.of) + "camwarden reap" + g.argument() + contained(g.of) + " --include silent",
 		})
 	}
 }
@@ -183,12 +185,12 @@ func (e *examination) findSlots() {
 		switch used := c.Connections; {
 		case e.exhausted(c):
 			f := Finding{
-				Code: "camera-exhausted", Severity: Critical, Subject: c.Address, at: c.at,
+				Code: "camera-exhausted", Severity: Critical, Subject: c.Address, at: c.at, weight: used - c.Limit,
 				Summary:  fmt.Sprintf("%s has no free connection: %d are open, the limit is %s; whoever dials it now is refused (ffmpeg says \"Operation not permitted\")", name, used, limit),
 				Evidence: e.whoHolds(c.at), Remedy: fmt.Sprintf("ss -tnp dst %s", c.at),
 			}
 			if slices.ContainsFunc(e.holders(c.at), func(d sweep.Decision) bool { return d.Leaked }) {
-				f.Remedy = "camwarden reap" + argument(c.at)
+				f.Remedy = e.sudo(e.holders(c.at)) + "camwarden reap" + argument(c.at)
 			}
 			e.find(f)
 		case used >= 2 && c.Limit-used == 1:

@@ -156,6 +156,7 @@ func (e *examination) fill(c *Camera) {
 			c.Connections++
 		}
 	}
+	c.Leaked = e.leakedAt(*c)
 	for _, d := range e.holders(c.at) {
 		c.Processes++
 		c.OldestAgeMS = max(c.OldestAgeMS, d.AgeMS)

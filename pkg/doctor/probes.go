@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strings"
 
 	"github.com/camwarden/camwarden/pkg/fault"
 	"github.com/camwarden/camwarden/pkg/observe"
@@ -42,11 +43,12 @@ func stateOf(p observe.Probe) string {
 	return "unknown"
 }
 
-// noteOf says what an answer proves. OPTIONS and DESCRIBE take no slot, so a camera can answer both and refuse to play.
+// noteOf says what an answer proves, and no more: OPTIONS and DESCRIBE take no slot, so a camera can answer both and refuse to
+// play.
 func noteOf(p observe.Probe) string {
 	switch {
 	case p.Error == nil && p.Known:
-		return "log-in and path are right; if it closes at PLAY (ffmpeg: a bare \"Operation not permitted\"), most likely no slot is free"
+		return "log-in and path are right"
 	case p.Error == nil:
 		return "it answers"
 	case !p.Known && stateOf(p) == "ok":
@@ -65,7 +67,7 @@ func (e *examination) findProbes() {
 		state := stateOf(p)
 		f := Finding{
 			Code: "camera-" + state, Severity: Warning, Subject: p.Address.String(), at: p.Address,
-			Summary: p.Error.Message, Evidence: trip(p),
+			Summary: strings.TrimPrefix(p.Error.Message, p.Address.String()+": "), Evidence: trip(p),
 		}
 		switch state {
 		case "unreachable":

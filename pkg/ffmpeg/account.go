@@ -3,6 +3,7 @@
 package ffmpeg
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/camwarden/camwarden/pkg/lazyre"
@@ -17,6 +18,7 @@ type account struct {
 	connected bool   // the camera accepted
 	described bool   // DESCRIBE was answered, so SETUP went out
 	video     bool   // the description holds a video track
+	feedback  bool   // with the profile RTP/AVPF (RFC 4585), and none without
 	setUp     bool   // SETUP was answered, so PLAY went out
 	media     bool   // a decoder complained or rejoiced: packets came
 	opened    bool   // the input was opened: PLAY was answered (or probing it was given up)
@@ -34,7 +36,10 @@ var (
 
 func read(stderr []byte) account {
 	var a account
-	a.text, a.video, a.described = withoutSDP(string(stderr))
+	var videos []string
+	a.text, videos, a.described = withoutSDP(string(stderr))
+	a.video = len(videos) > 0
+	a.feedback = a.video && !slices.ContainsFunc(videos, func(line string) bool { return !strings.Contains(line, "AVPF") })
 	a.connected = strings.Contains(a.text, "Successfully connected to ")
 	a.dialled = a.connected || strings.Contains(a.text, "Starting connection attempt to ")
 	a.setUp = strings.Contains(a.text, "setting jitter buffer size to ")
@@ -52,14 +57,17 @@ func read(stderr []byte) account {
 	return a
 }
 
-// withoutSDP cuts the session description out: its lines are the camera's, and must not be taken for ffmpeg's.
-func withoutSDP(text string) (rest string, video, described bool) {
+// withoutSDP cuts the session description out: its lines are the camera's, and must not be taken for ffmpeg's. It returns
+// those of video tracks.
+func withoutSDP(text string) (rest string, videos []string, described bool) {
 	var kept []string
 	inside := false
 	for line := range strings.Lines(strings.ReplaceAll(text, "\r", "\n")) {
 		line = strings.TrimRight(line, "\n")
 		if inside && len(line) > 1 && line[1] == '=' {
-			video = video || strings.HasPrefix(line, "m=video")
+			if strings.HasPrefix(line, "m=video") {
+				videos = append(videos, line)
+			}
 			continue
 		}
 		if inside && line == "" {
@@ -69,7 +77,7 @@ func withoutSDP(text string) (rest string, video, described bool) {
 		described = described || inside
 		kept = append(kept, line)
 	}
-	return strings.Join(kept, "\n"), video, described
+	return strings.Join(kept, "\n"), videos, described
 }
 
 // lastLine is the last thing ffmpeg said, for an error that no rule knows: printable, without its pointers, at most 200 bytes.

@@ -86,7 +86,11 @@ const (
 	HintInstall = "apt install ffmpeg, or set ffmpeg.path"
 	hintFFmpeg  = "check ffmpeg.path; try another ffmpeg (5 or later)"
 	hintFlaky   = "try again; if it stays, look at the stream: ffplay -rtsp_transport tcp URL"
-	hintOurSide = "look at this host: its firewall (nft list ruleset), its limits (ulimit -n), its disk"
+	hintProfile = "let the camera, or the server in front of it, offer RTP/AVP; in GStreamer: set_profiles(AVP)"
+	hintRTSP    = "let the source rtsp read it: it knows VP8, VP9, AV1, MPEG-4 and MPEG-2 too"
+	// ffmpeg takes only what it calls a key frame, which a stream of intra refresh never has.
+	hintInterval = "set a shorter key-frame interval in the camera, or a longer timeout here; without key frames (intra refresh) only the source rtsp has a still"
+	hintOurSide  = "look at this host: its firewall (nft list ruleset), its limits (ulimit -n), its disk"
 )
 
 // rules turns ffmpeg's words into classes. Measured with live servers and injected errnos on ffmpeg 4.3, 5.1 and 7.1,
@@ -129,6 +133,8 @@ var rules = []rule{
 	{pattern: lazyre.New(`method (\S+) failed: 403`), class: fault.Auth, message: "the camera forbids this user the stream (403%s)", hint: hintLogin},
 	{pattern: lazyre.New(`method (\S+) failed: 404`), class: fault.NotFound, message: "the camera has no such stream (404%s)", hint: hintPath},
 	{pattern: lazyre.New(`method (\S+) failed: (?:453|503)`), class: fault.Exhausted, message: "the camera has no connection left%s", hint: hintSlots},
+	{pattern: lazyre.New(`method (\S+) failed: 461`), when: func(e evidence) bool { return e.feedback }, class: fault.Protocol,
+		message: "the camera sends video with the profile RTP/AVPF alone, which ffmpeg does not ask for (461%s)", hint: hintProfile},
 	{pattern: lazyre.New(`method (\S+) failed: 461`), class: fault.Protocol, message: "the camera does not offer this transport (461%s)", hint: "set transport: auto for this camera"},
 	{pattern: lazyre.New(`method (\S+) failed: \d+`), class: fault.Protocol, message: "the camera answered with an error%s", hint: hintServer},
 	{pattern: lazyre.New(`Server returned 401|401 ?Unauthorized`), class: fault.Auth, message: "the camera refused the log-in (401)", hint: hintLogin},
@@ -147,12 +153,14 @@ var rules = []rule{
 		message: "the camera did not answer PLAY in time", hint: HintMute},
 	{pattern: lazyre.New(`(?m)^(?:[^\[].*: |\[in#0 .*: )Operation not permitted$`), class: fault.Exhausted, step: fault.Play,
 		message: "the camera closed the connection at PLAY, as it does when it has no slot left", hint: hintSlots},
+	{pattern: unknownCodec, class: fault.NoVideo, step: fault.Setup,
+		message: "this ffmpeg cannot receive the codec of the camera's video", hint: hintRTSP},
 	{pattern: lazyre.New(noParameters), when: func(e evidence) bool { return e.late() && !e.media }, class: fault.Timeout, step: fault.Media,
 		message: "the camera sent no video in time", hint: HintMute},
 	{pattern: lazyre.New(noParameters), when: func(e evidence) bool { return !e.media }, class: fault.Closed, step: fault.Media,
 		message: "the camera closed the connection before it sent video", hint: hintSlots},
 	{pattern: lazyre.New(noParameters), when: late, class: fault.Timeout, step: fault.KeyFrame,
-		message: "no key frame came in time", hint: "set a shorter key-frame interval in the camera, or a longer timeout here"},
+		message: "no key frame came in time", hint: hintInterval},
 	{pattern: lazyre.New(`Error submitting|Error while decoding|Decoding error|Conversion failed!|Could not find codec parameters`), class: fault.Decode, step: fault.Decoding,
 		message: "the video could not be decoded", hint: hintFlaky},
 	{pattern: lazyre.New(`does not contain any stream|matches no streams`), class: fault.NoVideo,

@@ -160,6 +160,10 @@ var want = map[string]struct {
 	"sigterm-streaming":       {fault.Timeout, fault.KeyFrame},
 	"no-keyframe-long-gop":    {fault.Timeout, fault.KeyFrame},
 
+	"av1-unknown-codec":          {fault.NoVideo, fault.Setup},
+	"vp9-stuck":                  {fault.Decode, fault.Decoding},
+	"unsupported-transport-avpf": {fault.Protocol, fault.Setup},
+
 	"no-video-audio-only": {fault.NoVideo, ""},
 	"garbage-rtp-h264":    {fault.Decode, fault.Decoding},
 

@@ -9,6 +9,7 @@ import (
 
 	"github.com/camwarden/camwarden/pkg/camera"
 	"github.com/camwarden/camwarden/pkg/fault"
+	"github.com/camwarden/camwarden/pkg/lazyre"
 	"github.com/camwarden/camwarden/pkg/ledger"
 	"github.com/camwarden/camwarden/pkg/login"
 	"github.com/camwarden/camwarden/pkg/proc"
@@ -172,6 +173,24 @@ func (e evidence) waitedForVP9(ending supervise.Ending) bool {
 	return ending.Code == tooManyErrors && e.codec == "vp9" && len(ending.Stdout) > 0
 }
 
+var (
+	unknownCodec = lazyre.New(`Video: none[^)]*\): unknown codec`)
+	stuck        = lazyre.New(`Error while decoding stream \S+: Resource temporarily unavailable`)
+)
+
+// lacksCodec is the error of an ffmpeg that goes on receiving what it will never decode; nil where it is another one. Measured with 5.1:
+// it has no receiver for AV1. And a packet of VP9 that holds two frames, of which the first lacks its references, blocks its decoder
+// for ever, where the stream was joined between two key frames.
+func (e evidence) lacksCodec() *fault.Error {
+	switch {
+	case unknownCodec.Get().MatchString(e.text):
+		return fault.New(fault.NoVideo, fault.Setup, "this ffmpeg cannot receive the codec of the camera's video").WithHint("%s", hintRTSP)
+	case e.codec == "vp9" && stuck.Get().MatchString(e.text):
+		return fault.New(fault.Decode, fault.Decoding, "ffmpeg's decoder of VP9 got stuck before the first key frame").WithHint("%s", hintRTSP)
+	}
+	return nil
+}
+
 // expired is the error when our own limit ended ffmpeg.
 func expired(ctx context.Context, e evidence, ending supervise.Ending) *fault.Error {
 	if err := e.ledAway(); err != nil {
@@ -185,12 +204,15 @@ func expired(ctx context.Context, e evidence, ending supervise.Ending) *fault.Er
 	if ending.PID == 0 {
 		return fault.New(fault.Local, "", "ffmpeg was not started in time").WithHint("is this host overloaded? visit fewer at once: -j")
 	}
+	if err := e.lacksCodec(); err != nil {
+		return err
+	}
 	switch step {
 	case fault.Connect:
 		return fault.New(fault.Timeout, step, "the camera did not accept the connection in time").WithHint(hintAlive, e.host())
 	case fault.KeyFrame:
 		return fault.New(fault.Timeout, step, "no key frame came in time").
-			WithHint("set a shorter key-frame interval in the camera, or a longer timeout here")
+			WithHint("%s", hintInterval)
 	case fault.Media:
 		return fault.New(fault.Timeout, step, "the camera sent no video in time").WithHint(HintMute)
 	case "":

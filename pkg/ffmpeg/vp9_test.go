@@ -1,6 +1,7 @@
 package ffmpeg
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/camwarden/camwarden/pkg/fault"
@@ -29,5 +30,29 @@ func TestVerdict_errorsBeforeTheKeyFrame(t *testing.T) {
 		if (err == nil) != (c.class == "") || err != nil && err.Class != c.class {
 			t.Errorf("%s: %v, want %q", name, err, c.class)
 		}
+	}
+}
+
+func TestVerdict_whatFFmpegCannotDo(t *testing.T) {
+	t.Parallel()
+	said := map[string]string{
+		"av1-unknown-codec":          "cannot receive the codec",
+		"vp9-stuck":                  "decoder of VP9 got stuck",
+		"unsupported-transport-avpf": "RTP/AVPF alone",
+		"unsupported-transport-461":  "does not offer this transport",
+	}
+	for _, f := range fixtures(t) {
+		want, known := said[f.fault]
+		if !known {
+			continue
+		}
+		delete(said, f.fault)
+		e, ending := f.ending("S3cretPass")
+		if err := verdict(t.Context(), e, ending); err == nil || !strings.Contains(err.Message, want) {
+			t.Errorf("%s: %v, want %q", f.name, err, want)
+		}
+	}
+	if len(said) > 0 {
+		t.Errorf("no fixture shows %v", said)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"net/netip"
 	"os"
 	"slices"
 	"time"
@@ -32,7 +33,9 @@ type looker struct {
 	details map[int]proc.Detail
 	lines   map[int]cmdline.Line
 
-	ports  []uint16
+	ports  []uint16                     // where whoever is spoken to is a camera
+	also   []uint16                     // where some are, and others are not
+	exact  map[netip.AddrPort]bool      // these are
 	ahead  func() (proc.Sockets, error) // the connections to the ports of the scope, which are listed while the table is read
 	conns  []proc.Conn
 	from   map[uint64]int // of connections in other network namespaces, by inode: a process there
@@ -45,7 +48,7 @@ type looker struct {
 // never fails: what it could not read it lists as blind.
 func Look(ctx context.Context, book *ledger.Ledger, fs proc.FS, scope Scope) Observation {
 	l := &looker{
-		fs: fs, scope: scope, now: proc.BootTime(), details: map[int]proc.Detail{}, lines: map[int]cmdline.Line{},
+		fs: fs, scope: scope, now: proc.BootTime(), details: map[int]proc.Detail{}, lines: map[int]cmdline.Line{}, exact: map[netip.AddrPort]bool{},
 		Observation: Observation{
 			Schema: Schema, Host: fs.HostName(), TakenAt: time.Now().UTC().Truncate(time.Millisecond), UID: os.Geteuid(),
 			Limits: scope.Limits, Cameras: scope.Cameras, Processes: []Process{}, Connections: []Connection{}, Leases: []Lease{}, Blind: []Blind{},
@@ -155,10 +158,17 @@ func (l *looker) readCandidates(ctx context.Context) {
 	known := len(l.ports)
 	for _, line := range l.lines {
 		for _, target := range line.Cameras {
-			l.ports = append(l.ports, target.Port)
+			if !target.Exact {
+				l.ports = append(l.ports, target.Port)
+				continue
+			}
+			l.also = append(l.also, target.Port)
+			if at := l.resolve(target).Address; at.IsValid() {
+				l.exact[at] = true
+			}
 		}
 	}
-	if l.ports = tidy(l.ports); len(l.ports) > known || l.anyPort() {
+	if l.ports = tidy(l.ports); len(l.ports) > known || len(l.also) > 0 || l.anyPort() {
 		l.ahead = nil // it answers a smaller question
 	}
 }
@@ -212,7 +222,8 @@ func (l *looker) ask(ctx context.Context, pids []int) {
 	}
 	for i, pid := range pids {
 		l.details[pid] = details[i]
-		l.lines[pid] = cmdline.Read(details[i].Args)
+		stat, _ := l.stat(pid)
+		l.lines[pid] = cmdline.Read(details[i].Args, details[i].Program, stat.Comm)
 	}
 }
 

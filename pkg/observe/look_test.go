@@ -205,10 +205,10 @@ func TestWhoMayHoldACameraByAnInputThatIsClosedToUsIsNotCalledNobody(t *testing.
 func TestAServerThatIsGivenAStreamIsNoSilentCamera(t *testing.T) {
 	t.Parallel()
 	for line, want := range map[string]cmdline.Shape{
-		"ffmpeg -i http://10.0.0.1/mjpg -c copy -f rtsp rtsp://media.lan/gate":   cmdline.NoCamera,
-		"ffmpeg -i http://10.0.0.1/mjpg -c copy -f rtsp rtsp://192.168.125.19/x": cmdline.NoCamera,
-		"ffmpeg -i rtsp://gate.lan/s -c copy -f rtsp rtsp://media.lan/gate":      cmdline.Streaming,
-		"ffmpeg -i - -frames:v 1 http://upload.lan/now.jpg":                      cmdline.OneFrame,
+		"ffmpeg -i http://films.example.org/a -c copy -f rtsp rtsp://media.lan/gate":   cmdline.NoCamera,
+		"ffmpeg -i http://films.example.org/a -c copy -f rtsp rtsp://192.168.125.19/x": cmdline.NoCamera,
+		"ffmpeg -i rtsp://gate.lan/s -c copy -f rtsp rtsp://media.lan/gate":            cmdline.Streaming,
+		"ffmpeg -i - -frames:v 1 http://upload.lan/now.jpg":                            cmdline.OneFrame,
 	} {
 		files := base().with(10, 7, "ffmpeg", "S", line, "fd/3", "-> socket:[100]")
 		files["net/tcp"] = tcp(cam19 + " 100 0 01")
@@ -243,8 +243,8 @@ func TestALookIsLimitedToWhatTheLimitsCover(t *testing.T) {
 			t.Errorf("%s: processes %v, want %v, and %d connections", text, got, want, len(s.Connections))
 		}
 	}
-	// Without limits nobody says that port 8080 is a camera's; the inventory may.
-	if s := observe.Look(context.Background(), nil, fs, ffmpeg()); find(t, s, 13).Shape != cmdline.NoCamera || len(s.Connections) != 2 {
+	// Without limits nobody says that port 8080 is a camera's. That it is near, and the only input, does.
+	if s := observe.Look(context.Background(), nil, fs, ffmpeg()); find(t, s, 13).Shape != cmdline.OneFrame || len(s.Connections) != 3 {
 		t.Errorf("without limits: %+v", s.Connections)
 	}
 	terms := ffmpeg()

@@ -64,10 +64,16 @@ type Process struct {
 	Command string        `json:"command"`          // without secrets
 	Secret  bool          `json:"secret,omitempty"` // its argument list held one
 	Shape   cmdline.Shape `json:"shape"`
-	Chooses bool          `json:"chooses,omitempty"` // a filter makes it choose its one frame
-	Unseen  bool          `json:"unseen,omitempty"`  // an input does not say where it leads, and its sockets are closed to us
-	Go2rtc  bool          `json:"go2rtc,omitempty"`  // go2rtc started it, or is an ancestor
-	Targets []Target      `json:"targets"`           // the cameras it has to do with
+	Foreign bool          `json:"foreign,omitempty"` // its command line has no grammar that we know
+	Idle    bool          `json:"idle,omitempty"`    // it keeps nothing of what it reads: a probe
+	ForMS   int64         `json:"for_ms,omitempty"`  // how much of the stream it takes; 0: there is no limit
+	Chooses bool          `json:"chooses,omitempty"` // it may need many pictures for its one
+	Why     string        `json:"chooses_why,omitempty"`
+	Feeder  *Parent       `json:"feeder,omitempty"`    // it reads a pipe, and this process, which holds a camera, fills it
+	Pushes  string        `json:"publishes,omitempty"` // where it sends a stream to, on the ports of cameras
+	Unseen  bool          `json:"unseen,omitempty"`    // an input does not say where it leads, and its sockets are closed to us
+	Go2rtc  bool          `json:"go2rtc,omitempty"`    // go2rtc started it, or is an ancestor
+	Targets []Target      `json:"targets"`             // the cameras it has to do with
 
 	Lease string `json:"lease,omitempty"` // of this ledger, that names it
 	Owner *Owner `json:"owner,omitempty"` // the camwarden that its mark names
@@ -106,6 +112,7 @@ type Connection struct {
 	UID          uint32         `json:"uid"`
 	ReceiveQueue int            `json:"receive_queue"`
 	SilentMS     *int64         `json:"silent_ms"`           // null: the kernel does not tell
+	Received     *int64         `json:"received_bytes"`      // null: the kernel does not tell
 	PID          int            `json:"pid"`                 // 0: not known
 	Program      string         `json:"program"`             //
 	Held         bool           `json:"held"`                // a process holds it; else the kernel is finishing it alone

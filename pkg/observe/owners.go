@@ -29,7 +29,7 @@ func (l *looker) own(ctx context.Context) {
 		if pid, ok := holders[c.Inode]; ok && c.Inode != 0 {
 			stat, _ := l.stat(pid)
 			c.PID, c.Program = pid, stat.Comm
-		} else if c.Inode != 0 {
+		} else if c.Inode != 0 && (l.toCamera(c.Remote) || !l.scope.Limits.None()) {
 			orphans = append(orphans, *c)
 		}
 	}

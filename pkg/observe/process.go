@@ -10,6 +10,7 @@ import (
 	"unicode"
 
 	"github.com/camwarden/camwarden/pkg/cmdline"
+	"github.com/camwarden/camwarden/pkg/lazyre"
 	"github.com/camwarden/camwarden/pkg/proc"
 )
 
@@ -22,26 +23,33 @@ func (l *looker) process(pid int, d proc.Detail) (Process, bool) {
 	line := l.lines[pid]
 	p := Process{
 		ID:   proc.Identity{BootID: l.Self.BootID, PIDNS: l.Self.PIDNS, PID: pid, Start: stat.Start},
-		Name: printable(stat.Comm), Program: printable(d.Program), Configured: l.configured(stat),
+		Name: printable(stat.Comm), Program: printable(d.Program),
 		State: string(rune(stat.State)), Threads: stat.Threads, Waits: printable(d.Waits),
 		StartedAt: l.at(stat.Start), AgeMS: max(0, l.now-time.Duration(stat.Start)*tick).Milliseconds(),
 		UID: d.UID, Container: d.Depth > 0, Parents: l.parents(stat),
 		Memory: stat.RSSPages * int64(os.Getpagesize()), CPUMS: (time.Duration(stat.UTime+stat.STime) * tick).Milliseconds(),
 		FDs: d.FDs, Datagrams: -1,
-		Command: line.Text, Secret: line.Secret, Chooses: line.Waits, Targets: []Target{},
+		Command: line.Text, Secret: line.Secret, Targets: []Target{},
+		Foreign: line.Grammar == cmdline.Foreign && len(d.Args) > 0, Idle: line.Idle(), ForMS: line.For.Milliseconds(),
+		Chooses: line.Waits != "", Why: line.Waits,
 	}
+	p.Configured = l.configures(stat, d, line)
 	p.Disguised = p.Configured && d.Program != "" && !l.runs(d.Program)
-	p.Go2rtc = line.Go2rtc || slices.ContainsFunc(p.Parents, func(p Parent) bool { return strings.HasPrefix(p.Name, "go2rtc") })
+	p.Go2rtc = l.ofGo2rtc(p.Parents, line)
 	for _, t := range line.Cameras {
 		p.Targets = append(p.Targets, l.resolve(t))
 	}
 	connected := false
 	for c := range l.Held(pid) {
 		if l.pushes(pid, c.Remote) {
+			p.Pushes = c.Remote.String()
 			continue
 		}
 		connected = true
 		p.meets(c.Remote, line.Hidden || len(line.Cameras) == 0)
+	}
+	if !connected && line.Fed {
+		connected = l.fed(&p)
 	}
 	p.Shape = line.Shape(connected)
 	p.Unseen = line.Hidden && d.FDs < 0 && !stat.Dead()
@@ -49,14 +57,70 @@ func (l *looker) process(pid int, d proc.Detail) (Process, bool) {
 		l.HidesSince = max(l.HidesSince, p.AgeMS)
 	}
 	ours := l.mark(&p)
-	return p, ours || connected || l.within(p)
+	return p, ours || connected || p.Pushes != "" || l.within(p)
 }
 
-// configured reports whether a process calls itself by the name of a program that is looked at. The kernel keeps 15 bytes.
+// configured reports whether a process calls itself by the name of a program that is looked at, or by one that builds of
+// it have. The kernel keeps 15 bytes.
 func (l *looker) configured(stat proc.Stat) bool {
 	return slices.ContainsFunc(l.scope.Programs, func(name string) bool {
 		return stat.Comm == name || len(name) > 15 && stat.Comm == name[:15]
+	}) || l.kin(stat.Comm)
+}
+
+// kin reports whether a name is one that builds and packagers give to a program that is looked at.
+func (l *looker) kin(name string) bool {
+	grammar := cmdline.GrammarOf(name)
+	return grammar != cmdline.Foreign && slices.Contains(l.scope.Programs, string(grammar))
+}
+
+// configures is configured for a process that was asked: the file it runs counts too, and a name that is only like that of
+// the program is believed where the command line can be read by the program's grammar.
+func (l *looker) configures(stat proc.Stat, d proc.Detail, line cmdline.Line) bool {
+	file := ""
+	if d.Program != "" {
+		file = filepath.Base(d.Program)
+	}
+	exactly := slices.ContainsFunc(l.scope.Programs, func(name string) bool {
+		return stat.Comm == name || len(name) > 15 && stat.Comm == name[:15] || file == name
 	})
+	return exactly || (l.kin(stat.Comm) || l.kin(file)) && (line.Understood() || len(d.Args) == 0)
+}
+
+// ofGo2rtc reports whether go2rtc answers for a process: one is among its ancestors. Its words on the command line alone say
+// so only where the ancestors cannot be seen, since an ffmpeg that lost its go2rtc carries them on.
+func (l *looker) ofGo2rtc(parents []Parent, line cmdline.Line) bool {
+	return slices.ContainsFunc(parents, func(p Parent) bool { return go2rtcName.Get().MatchString(p.Name) }) || line.Go2rtc && len(parents) == 0
+}
+
+// go2rtcName is what go2rtc's releases are called ("go2rtc_linux_amd64", of which the kernel keeps 15 bytes), and not what
+// watches over one.
+var go2rtcName = lazyre.New(`^go2rtc(?:[_-](?:linux|freebsd|v?\d).*)?$`)
+
+// fed finds who fills the pipe that a process reads: another that holds a camera's connection, by the pipe itself, or else an
+// ancestor, since what joins parent and child need not be a pipe. It reports whether there is one.
+func (l *looker) fed(p *Process) bool {
+	var holders []int
+	for _, c := range l.conns {
+		if c.PID > 0 && c.PID != p.ID.PID && proc.Takes(c.State) && (l.toCamera(c.Remote) || l.readsFrom(c)) && !slices.Contains(holders, c.PID) {
+			holders = append(holders, c.PID)
+		}
+	}
+	feeder := l.fs.Feeder(p.ID.PID, holders)
+	for _, parent := range p.Parents {
+		if feeder == 0 && slices.Contains(holders, parent.PID) {
+			feeder = parent.PID
+		}
+	}
+	stat, known := l.stat(feeder)
+	if feeder == 0 || !known {
+		return false
+	}
+	p.Feeder = &Parent{PID: feeder, Name: printable(stat.Comm), StartedAt: l.at(stat.Start)}
+	for c := range l.Held(feeder) {
+		p.meets(c.Remote, true)
+	}
+	return true
 }
 
 // runs reports whether a file can be one of the programs: its name holds theirs, as "ffmpeg-7.1" and "ffmpeg.real" do.
@@ -112,7 +176,7 @@ func (l *looker) pushes(pid int, remote netip.AddrPort) bool {
 	}
 	// An output that is a name may lead anywhere, and a server that is given a stream says nothing: no camera is silent there.
 	return slices.Contains(line.Named, remote.Port()) &&
-		!slices.ContainsFunc(line.Cameras, func(t cmdline.Target) bool { return t.Port == remote.Port() })
+		!slices.ContainsFunc(line.Cameras, func(t cmdline.Target) bool { return t.Port == remote.Port() && !t.Address.IsValid() })
 }
 
 // within reports whether a process without a connection is within the limits: one of its targets is, or there are none.

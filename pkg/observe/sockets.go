@@ -3,9 +3,11 @@ package observe
 import (
 	"context"
 	"fmt"
+	"net/netip"
 	"slices"
 	"time"
 
+	"github.com/camwarden/camwarden/pkg/cmdline"
 	"github.com/camwarden/camwarden/pkg/proc"
 )
 
@@ -17,7 +19,7 @@ func (l *looker) readSockets(ctx context.Context) {
 	if len(l.ports) == 0 {
 		return
 	}
-	ports := l.ports
+	ports := tidy(append(slices.Clone(l.ports), l.also...))
 	if l.anyPort() {
 		ports = everyPort()
 	}
@@ -26,7 +28,7 @@ func (l *looker) readSockets(ctx context.Context) {
 		l.conns, l.unread = l.sockets(ports)
 		l.own(ctx)
 		unsettled := func(c proc.Conn) bool {
-			return c.PID == 0 && c.Inode != 0 && (l.UID == 0 || int(c.UID) == l.UID) && !c.Elsewhere
+			return c.PID == 0 && c.Inode != 0 && (l.UID == 0 || int(c.UID) == l.UID) && !c.Elsewhere && l.toCamera(c.Remote)
 		}
 		if last || !slices.ContainsFunc(l.conns, unsettled) {
 			break
@@ -37,16 +39,28 @@ func (l *looker) readSockets(ctx context.Context) {
 	for _, u := range l.unread {
 		l.blind(u.where, u.err, u.matters)
 	}
-	l.conns = slices.DeleteFunc(l.conns, func(c proc.Conn) bool {
-		_, camera := slices.BinarySearch(l.ports, c.Remote.Port())
-		return !camera && !l.lines[c.PID].Hidden // of a port that is no camera's by itself
-	})
+	l.conns = slices.DeleteFunc(l.conns, func(c proc.Conn) bool { return !l.toCamera(c.Remote) && !l.readsFrom(c) })
 }
 
-// anyPort reports whether a candidate does not say where it reads from, and the limits say what a camera is: then a
-// connection into them counts whatever its port.
+// toCamera reports whether an address is a camera's whoever speaks to it.
+func (l *looker) toCamera(remote netip.AddrPort) bool {
+	_, found := slices.BinarySearch(l.ports, remote.Port())
+	return found || l.exact[remote]
+}
+
+// readsFrom reports whether a connection to an address that is no camera's by itself is the input of its candidate: it does not
+// say where it reads from, and its other end is within the limits, or near where there are none; or it says a name.
+func (l *looker) readsFrom(c proc.Conn) bool {
+	line := l.lines[c.PID]
+	near := !l.scope.Limits.None() || cmdline.Near(c.Remote.Addr())
+	return near && (line.Hidden || slices.ContainsFunc(line.Cameras, func(t cmdline.Target) bool {
+		return t.Exact && !t.Address.IsValid() && t.Port == c.Remote.Port()
+	}))
+}
+
+// anyPort reports whether a candidate does not say where it reads from: then a connection of it may count whatever its port.
 func (l *looker) anyPort() bool {
-	if l.scope.OnlyOurs || l.scope.Limits.None() {
+	if l.scope.OnlyOurs {
 		return false
 	}
 	for _, line := range l.lines {
@@ -158,6 +172,10 @@ func connection(c proc.Conn) Connection {
 	if c.SilentKnown {
 		ms := c.Silent.Milliseconds()
 		noted.SilentMS = &ms
+	}
+	if c.ReceivedKnown {
+		bytes := int64(c.Received)
+		noted.Received = &bytes
 	}
 	return noted
 }

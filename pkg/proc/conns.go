@@ -17,6 +17,8 @@ type Conn struct {
 	RecvQueue     int            // bytes that have arrived and were not read; in CLOSE_WAIT the end of the stream counts as one
 	Silent        time.Duration  // since data last arrived, or since the connection was made if none ever did
 	SilentKnown   bool           // false: the kernel does not tell (fallback, SYN_SENT, TIME_WAIT)
+	Received      uint64         // bytes of data that have come over it
+	ReceivedKnown bool           // false: the kernel does not tell
 	PID           int            // a process that holds the socket, filled in by Own; 0: unknown
 	Program       string         // its name; "": unknown
 	Elsewhere     bool           // of another network namespace: told by ConnectionsIn and ConnectionsOf

@@ -196,30 +196,37 @@ func decodeDiag(data []byte) (Conn, error) {
 	case synSent, synRecv, newSynRecv, timeWait:
 		return conn, nil // before the connection is made the field counts from the boot
 	}
-	conn.Silent, conn.SilentKnown, err = silence(data[diagHeader:])
-	return conn, err
+	info, err := tcpInfo(data[diagHeader:])
+	if info == nil {
+		return conn, err
+	}
+	const since, received = int(unsafe.Offsetof(unix.TCPInfo{}.Last_data_recv)), int(unsafe.Offsetof(unix.TCPInfo{}.Bytes_received))
+	if len(info) < since+4 {
+		return conn, errors.New("tcp_info is too short")
+	}
+	// In milliseconds; the kernel's counter wraps after 49 days.
+	conn.Silent, conn.SilentKnown = time.Duration(binary.NativeEndian.Uint32(info[since:]))*time.Millisecond, true
+	if len(info) >= received+8 { // since Linux 4.2
+		conn.Received, conn.ReceivedKnown = binary.NativeEndian.Uint64(info[received:]), true
+	}
+	return conn, nil
 }
 
-// silence finds tcpi_last_data_recv, in milliseconds; the kernel's counter wraps after 49 days. The attributes (struct nlattr)
+// tcpInfo finds struct tcp_info among the attributes of an answer; nil: there is none. The attributes (struct nlattr)
 // are walked by hand: with thousands of connections a decoder for each is most of the work.
-func silence(attributes []byte) (time.Duration, bool, error) {
-	const offset = int(unsafe.Offsetof(unix.TCPInfo{}.Last_data_recv))
+func tcpInfo(attributes []byte) ([]byte, error) {
 	for len(attributes) > 0 {
 		if len(attributes) < unix.SizeofNlAttr {
-			return 0, false, errors.New("half an attribute")
+			return nil, errors.New("half an attribute")
 		}
 		length := int(binary.NativeEndian.Uint16(attributes))
 		if length < unix.SizeofNlAttr || length > len(attributes) {
-			return 0, false, fmt.Errorf("an attribute of %d bytes in %d", length, len(attributes))
+			return nil, fmt.Errorf("an attribute of %d bytes in %d", length, len(attributes))
 		}
 		if binary.NativeEndian.Uint16(attributes[2:])&^(unix.NLA_F_NESTED|unix.NLA_F_NET_BYTEORDER) == diagInfo {
-			info := attributes[unix.SizeofNlAttr:length] // longer or shorter than ours, as old as the kernel
-			if len(info) < offset+4 {
-				return 0, false, errors.New("tcp_info is too short")
-			}
-			return time.Duration(binary.NativeEndian.Uint32(info[offset:])) * time.Millisecond, true, nil
+			return attributes[unix.SizeofNlAttr:length], nil // longer or shorter than ours, as old as the kernel
 		}
 		attributes = attributes[min(len(attributes), (length+3)&^3):]
 	}
-	return 0, false, nil
+	return nil, nil
 }

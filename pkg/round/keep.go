@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/camwarden/camwarden/pkg/archive"
 	"github.com/camwarden/camwarden/pkg/camera"
 	"github.com/camwarden/camwarden/pkg/capture"
 	"github.com/camwarden/camwarden/pkg/fault"
@@ -24,33 +25,56 @@ type Keeper interface {
 	Keep(cam camera.Camera, still capture.Still) (string, error)
 }
 
-// Archive keeps every still of every round: DIR/<id>/<UTC time with milliseconds>.jpg, and a latest.jpg symlink
-// that moves only on success. It never overwrites another round's picture.
-type Archive struct{ Dir string }
+// Archive keeps every still of every round below Dir, under the name that the template gives (DIR/<id>/<UTC time with
+// milliseconds>.jpg, say), and a symlink to each camera's newest that moves only on success. It never overwrites another
+// round's picture.
+type Archive struct {
+	Dir  string
+	Name archive.Template // the zero Template is archive.DefaultTemplate
+}
+
+func (a Archive) name() archive.Template {
+	if a.Name.String() != "" {
+		return a.Name
+	}
+	name, err := archive.NewTemplate(archive.DefaultTemplate)
+	if err != nil {
+		panic(err) // a constant, and tested
+	}
+	return name
+}
 
 // Prepare creates the folder and tries to write into it.
 func (a Archive) Prepare() error { return writable(a.Dir) }
 
-// Keep stores one still in the camera's own folder.
+// Keep stores one still under its name.
 func (a Archive) Keep(cam camera.Camera, still capture.Still) (string, error) {
-	dir := filepath.Join(a.Dir, cam.ID)
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return "", unwritable(dir, err)
-	}
 	var path string
+	name := a.name()
 	// Two stills of one camera in the same millisecond are possible (two rounds): the later one moves on, never over.
-	for at := still.CapturedAt.UTC(); ; at = at.Add(time.Millisecond) {
-		path = filepath.Join(dir, at.Format("20060102T150405.000Z")+".jpg")
-		err := place(path, still.JPEG, unix.RENAME_NOREPLACE)
-		if errors.Is(err, fs.ErrExist) {
-			continue
+	for at, tries := still.CapturedAt.UTC(), 0; ; at = at.Add(time.Millisecond) {
+		path = filepath.Join(a.Dir, name.Path(cam.ID, at))
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			return "", unwritable(filepath.Dir(path), err)
 		}
-		if err != nil {
+		err := place(path, still.JPEG, unix.RENAME_NOREPLACE)
+		if err == nil {
+			break
+		}
+		// A pruning may remove an empty folder in the moment after it was made.
+		if tries++; !errors.Is(err, fs.ErrExist) && (tries > 3 || !errors.Is(err, fs.ErrNotExist)) {
 			return "", unwritable(path, err)
 		}
-		break
 	}
-	return path, point(filepath.Join(dir, "latest.jpg"), filepath.Base(path))
+	link := filepath.Join(a.Dir, name.LatestPath(cam.ID))
+	target, err := filepath.Rel(filepath.Dir(link), path)
+	if err == nil {
+		err = os.MkdirAll(filepath.Dir(link), 0o755)
+	}
+	if err != nil {
+		return "", unwritable(link, err)
+	}
+	return path, point(link, target)
 }
 
 // point moves the symlink at link to target, in one step, and leaves anything that is not a symlink alone.

@@ -51,11 +51,11 @@ func TestTheArchiveKeepsEveryPictureAndLatestPointsAtTheLast(t *testing.T) {
 	dir := t.TempDir()
 	gate := camera.Camera{ID: "gate"}
 	at := time.Date(2026, 1, 5, 22, 0, 0, 123e6, time.FixedZone("JST", 9*3600))
-	first := mustKeep(t, Archive{dir}, gate, still(at, "one"))
+	first := mustKeep(t, Archive{Dir: dir}, gate, still(at, "one"))
 	if want := filepath.Join(dir, "gate", "20260105T130000.123Z.jpg"); first != want {
 		t.Errorf("kept as %s, want %s", first, want)
 	}
-	second := mustKeep(t, Archive{dir}, gate, still(at.Add(time.Second), "two"))
+	second := mustKeep(t, Archive{Dir: dir}, gate, still(at.Add(time.Second), "two"))
 	if contents(t, first) != "one" || contents(t, second) != "two" {
 		t.Error("a later picture changed an earlier one")
 	}
@@ -69,8 +69,8 @@ func TestTwoPicturesOfTheSameMillisecondBothStay(t *testing.T) {
 	t.Parallel()
 	dir, at := t.TempDir(), time.Now()
 	gate := camera.Camera{ID: "gate"}
-	first := mustKeep(t, Archive{dir}, gate, still(at, "one"))
-	second := mustKeep(t, Archive{dir}, gate, still(at, "two"))
+	first := mustKeep(t, Archive{Dir: dir}, gate, still(at, "one"))
+	second := mustKeep(t, Archive{Dir: dir}, gate, still(at, "two"))
 	if first == second || contents(t, first) != "one" || contents(t, second) != "two" {
 		t.Errorf("%s and %s: one picture took the place of the other", first, second)
 	}
@@ -86,7 +86,7 @@ func TestAFileInTheWayOfLatestIsNotReplaced(t *testing.T) {
 	if err := os.WriteFile(link, []byte("mine"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	path, err := (Archive{dir}).Keep(camera.Camera{ID: "gate"}, still(time.Now(), "one"))
+	path, err := (Archive{Dir: dir}).Keep(camera.Camera{ID: "gate"}, still(time.Now(), "one"))
 	if fault.ClassOf(err) != fault.Local {
 		t.Errorf("error %v, want one of class local", err)
 	}
@@ -105,7 +105,7 @@ func TestAFolderThatCannotBeMadeIsRefusedWithItsNameAndAHint(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "out"), nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	for _, k := range []Keeper{Archive{filepath.Join(dir, "out")}, Folder{filepath.Join(dir, "out", "deeper")}, File{dir}, File{filepath.Join(dir, "no", "such", "x.jpg")}} {
+	for _, k := range []Keeper{Archive{Dir: filepath.Join(dir, "out")}, Folder{filepath.Join(dir, "out", "deeper")}, File{dir}, File{filepath.Join(dir, "no", "such", "x.jpg")}} {
 		err := k.Prepare()
 		known := fault.From(err, "", "")
 		if known == nil || known.Class != fault.Local || known.Hint == "" {

@@ -4,6 +4,7 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/camwarden/camwarden/pkg/archive"
 	"github.com/camwarden/camwarden/pkg/camera"
 	"github.com/camwarden/camwarden/pkg/capture"
 	"github.com/camwarden/camwarden/pkg/ledger"
@@ -28,6 +29,7 @@ type Plan struct {
 	Selection camera.Selection // the cameras, and the key of the round lock
 	Exclusive bool             // round lock, cool-down and rotation apply: true for a round, false for a snapshot
 	Keeper    Keeper           // nil keeps no pictures
+	Keep      archive.Policy   // which stills of an Archive stay when the round is over
 	Jobs      int              // visits at once; less than 1 means 1
 	Timeout   time.Duration    // of one visit; 0 means each camera's own
 	Deadline  time.Duration    // of all visits together; 0 means none

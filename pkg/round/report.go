@@ -3,6 +3,7 @@ package round
 import (
 	"time"
 
+	"github.com/camwarden/camwarden/pkg/archive"
 	"github.com/camwarden/camwarden/pkg/capture"
 	"github.com/camwarden/camwarden/pkg/fault"
 	"github.com/camwarden/camwarden/pkg/observe"
@@ -42,6 +43,7 @@ type Report struct {
 	Blind      []observe.Blind  `json:"blind"`
 	Looked     Looked           `json:"looked"`
 	Verdict    Verdict          `json:"verdict"`
+	Pruned     *archive.Result  `json:"pruned,omitempty"` // what "keep" had removed after the round; nil where it sets no bound
 	Signal     string           `json:"signal,omitempty"` // the signal that ended the visits early, "SIGTERM"
 
 	PassedOver bool `json:"-"` // the plan said Skip, and another round was in the way: no visit was meant to be

@@ -68,8 +68,10 @@ func Run(ctx context.Context, plan Plan, deps Deps, tell func(Event)) (Report, e
 		if err := r.plan.Keeper.Prepare(); err != nil {
 			return r.report, err
 		}
+		r.makeRoom(ctx)
 	}
 	r.round(ctx)
+	r.prune(ctx)
 	return r.finish(), nil
 }
 

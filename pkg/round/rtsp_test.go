@@ -14,6 +14,7 @@ import (
 	"github.com/camwarden/camwarden/pkg/ffmpeg"
 	"github.com/camwarden/camwarden/pkg/proc"
 	"github.com/camwarden/camwarden/pkg/slot"
+	"github.com/camwarden/camwarden/pkg/testkit"
 )
 
 // byRTSPOnly makes the source rtsp the only one of the bench.
@@ -108,7 +109,8 @@ func TestTheVisitSaysHowLongItWaitedAndWhatTheDecodeTook(t *testing.T) {
 // TestHostileCamerasAreCappedAndCostNobodyElseAnything is not parallel: it watches this process's own memory.
 func TestHostileCamerasAreCappedAndCostNobodyElseAnything(t *testing.T) {
 	var configs []camsim.Config
-	for _, temper := range camsim.HostileTempers() {
+	few := []camsim.Temper{camsim.EndlessDigest, camsim.FloodBeforePlay, camsim.NestedAggregation, camsim.EndlessKeyFrame}
+	for _, temper := range testkit.Some(camsim.HostileTempers(), few...) {
 		c := camsim.Config{Name: string(temper), Temper: temper}
 		if temper == camsim.EndlessDigest {
 			c.Username, c.Password = "warden", "secret"
@@ -142,7 +144,11 @@ func TestHostileCamerasAreCappedAndCostNobodyElseAnything(t *testing.T) {
 		if v.DurationMS > 11000 {
 			t.Errorf("%s took %d ms of 10000", v.Camera, v.DurationMS)
 		}
-		if n := c.Counts(); n.ConnectionsTotal > 1 || n.Logins > 1 || n.LoginsFailed > 1 {
+		refused := 1
+		if c.Temper() == camsim.EndlessDigest {
+			refused = 2 // a nonce that is called stale is no refusal: it is answered once more (RFC 7616, section 3.3)
+		}
+		if n := c.Counts(); n.ConnectionsTotal > 1 || n.Logins > 1 || n.LoginsFailed > refused {
 			t.Errorf("%s: %+v", v.Camera, n)
 		}
 	}

@@ -90,7 +90,7 @@ func hostilities() []hostility {
 					return
 				}
 			}
-		}), fault.Timeout, fault.KeyFrame, rtsp.Limits{Whole: 6 * time.Second}},
+		}), fault.Timeout, fault.KeyFrame, rtsp.Limits{Whole: 3 * time.Second}},
 		{"nests aggregations", showing(func(l *line) {
 			for n := uint16(0); l.write(packet(0, n, uint32(n), true, 24, 0, 8, 24, 0, 5, 24, 0, 2, 0x65, 0x88)); n++ {
 				time.Sleep(time.Millisecond)

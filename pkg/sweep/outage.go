@@ -14,6 +14,10 @@ import (
 // times a second, and a report of its own every few seconds.
 const sameMoment = 15 * time.Second
 
+// brief is how long a stream must have been heard before its silence says something of the network: captures that began
+// together and soon fell silent together are a leak.
+const brief = time.Minute
+
 // Outage is a subnet whose cameras fell silent at the same moment.
 type Outage struct {
 	Subnet  netip.Prefix
@@ -36,8 +40,11 @@ func Outages(s observe.Observation, rules Rules) []Outage {
 		if ms == nil {
 			continue
 		}
+		if lived := p.AgeMS - *ms; lived < min(rules.SilentFor.Milliseconds(), brief.Milliseconds()) {
+			continue // it has hardly ever been heard: nothing broke off there that had been well
+		}
 		for _, t := range p.Targets {
-			if prefix, ok := subnetOf(t.Address.Addr()); ok {
+			if prefix, ok := Subnet(t.Address.Addr()); ok {
 				subnets[prefix] = append(subnets[prefix], quiet{p.ID.PID, t.Address, *ms})
 				break
 			}
@@ -90,7 +97,8 @@ func outage(s observe.Observation, subnet netip.Prefix, streams []quiet, rules R
 	return o, true
 }
 
-func subnetOf(addr netip.Addr) (netip.Prefix, bool) {
+// Subnet is what is taken for the subnet of an address: its /24, or /64 for IPv6; false where there is none.
+func Subnet(addr netip.Addr) (netip.Prefix, bool) {
 	bits := 24
 	if addr.Is6() && !addr.Is4In6() {
 		bits = 64

@@ -1,6 +1,7 @@
 package sweep
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"time"
@@ -54,23 +55,50 @@ func (r Rules) foreign(o observe.Observation, p observe.Process, outages []Outag
 	case p.Go2rtc:
 		return "", "it belongs to go2rtc, which ends it by itself"
 	case !p.Configured:
-		return "", fmt.Sprintf("%s is none of the programs that are looked at", p.Name)
+		return "", stranger(o, p)
 	case p.Disguised:
 		return "", fmt.Sprintf("it is only named %s: the program it runs is %s", p.Name, p.Program)
+	case p.Shape == cmdline.NoCamera && p.Pushes != "":
+		return "", fmt.Sprintf("it sends a stream to %s, and reads no camera", p.Pushes)
 	case p.Shape == cmdline.NoCamera && p.Unseen:
 		return "", "an input of it does not say where it leads, and its sockets are closed to this user: whether it has a camera only root can see"
 	case p.Shape == cmdline.NoCamera:
 		return "", "it has no camera"
+	case p.Feeder != nil:
+		return "", fmt.Sprintf("it reads what %s (pid %d) gives it: that one holds the camera, and frees it when it ends", p.Feeder.Name, p.Feeder.PID)
 	case p.Container && !r.Containers:
 		return "", "it lives in a container, whose own supervisor answers for it; --include container ends it too"
 	}
-	switch p.Shape {
-	case cmdline.OneFrame:
+	switch {
+	case p.Shape == cmdline.OneFrame:
 		return r.capture(o, p)
-	case cmdline.Streaming:
-		return r.stream(o, p, outages)
+	case p.Idle:
+		return r.probe(o, p)
+	case p.Shape == cmdline.Streaming:
+		return r.stream(o, p, outages, "it streams")
+	case p.Foreign:
+		return r.stream(o, p, outages, "what it does with its camera is not known")
 	default:
 		return "", "its command line does not say what it is there for"
+	}
+}
+
+// stranger says why a program that nobody named is kept, and what would free what it holds.
+func stranger(o observe.Observation, p observe.Process) string {
+	why := fmt.Sprintf("%s is none of the programs that are looked at (reap: programs)", p.Name)
+	held := 0
+	for c := range o.Held(p.ID.PID) {
+		if c.Takes() {
+			held++
+		}
+	}
+	switch held {
+	case 0:
+		return why
+	case 1:
+		return fmt.Sprintf("%s; its connection is freed when pid %d ends, which was started by %s", why, p.ID.PID, parent(p))
+	default:
+		return fmt.Sprintf("%s; its %d connections are freed when pid %d ends, which was started by %s", why, held, p.ID.PID, parent(p))
 	}
 }
 
@@ -105,47 +133,93 @@ func (r Rules) capture(o observe.Observation, p observe.Process) (Rule, string) 
 		return "", fmt.Sprintf("a capture of one frame, for %s: it may still be at work (leaked from %s on)", Span(p.AgeMS), r.OlderThan)
 	}
 	if p.Chooses {
-		quiet, known := silence(o, p)
-		switch {
-		case p.Datagrams != 0:
-			return "", "a capture that chooses its frame by a filter, and its media may come over UDP"
-		case !known:
-			return "", "a capture that chooses its frame by a filter, and whether its camera still sends cannot be told"
-		case quiet < r.SilentFor:
-			return "", fmt.Sprintf("a capture that chooses its frame by a filter, and its camera was heard, or dialled, %s ago", Span(quiet.Milliseconds()))
+		if why := r.hears(o, p); why != "" {
+			return "", "a capture of one frame, and " + cmp.Or(p.Why, "it chooses its frame by a filter") + "; " + why
 		}
 	}
 	return Overdue, fmt.Sprintf("a capture of one frame that should take seconds, for %s now, started by %s", Span(p.AgeMS), parent(p))
 }
 
+// hears says why the camera of a process cannot be called silent; empty when it can.
+func (r Rules) hears(o observe.Observation, p observe.Process) string {
+	quiet, known := silence(o, p)
+	switch {
+	case p.Datagrams != 0:
+		return "its media may come over UDP"
+	case !known:
+		return "whether its camera still sends cannot be told"
+	case quiet < r.SilentFor && !onlyReports(o, p):
+		return fmt.Sprintf("its camera was heard, or dialled, %s ago", Span(quiet.Milliseconds()))
+	}
+	return ""
+}
+
+// reportRate is how many bytes a second a camera sends at most that sends no media: a sender report for each of a few tracks
+// every few seconds (RFC 3550, 6.2), and answers to what keeps the session alive. The thinnest video is ten times that.
+const reportRate = 100
+
+// onlyReports tells whether so little has come from the cameras of a process, over all of its time, that no media can have been
+// among it.
+func onlyReports(o observe.Observation, p observe.Process) bool {
+	const conversation = 16 << 10 // the session's own beginning
+	var received int64
+	for c := range o.Held(p.ID.PID) {
+		if !c.Takes() {
+			continue
+		}
+		if c.Received == nil {
+			return false
+		}
+		received += *c.Received
+	}
+	return received < conversation+reportRate*p.AgeMS/1000
+}
+
+// probe decides about what looks at a stream and keeps nothing of it. Monitors do so for days, so its age says nothing.
+func (r Rules) probe(o observe.Observation, p observe.Process) (Rule, string) {
+	const what = "it only looks at a stream, and keeps nothing"
+	if time.Duration(p.AgeMS)*time.Millisecond < r.OlderThan {
+		return "", fmt.Sprintf("%s, for %s: it may still be at work", what, Span(p.AgeMS))
+	}
+	if why := r.hears(o, p); why != "" {
+		return "", what + "; " + why
+	}
+	quiet, _ := silence(o, p)
+	return Overdue, fmt.Sprintf("%s, and its camera has sent nothing for %s, started by %s", what, Span(quiet.Milliseconds()), parent(p))
+}
+
 // stalled is how many bytes wait for a program that surely does not read: one that does may be a little behind.
 const stalled = 16 << 10
 
-// stream decides about a recorder, a time-lapse or a relay.
-func (r Rules) stream(o observe.Observation, p observe.Process, outages []Outage) (Rule, string) {
+// stream decides about a recorder, a time-lapse or a relay, and about what nothing is known of but its connections. What says
+// how long it takes, and has had that time and silence beside, is a recorder no more.
+func (r Rules) stream(o observe.Observation, p observe.Process, outages []Outage, what string) (Rule, string) {
 	quiet, known := silence(o, p)
-	silent := fmt.Sprintf("it streams, and its camera has sent nothing for %s", Span(quiet.Milliseconds()))
+	silent := fmt.Sprintf("%s, and its camera has sent nothing for %s", what, Span(quiet.Milliseconds()))
 	holds := func(such func(observe.Connection) bool) bool { return o.Holds(p.ID.PID, such) }
 	switch {
 	case holds(func(c observe.Connection) bool { return c.State == proc.CloseWait }):
-		return "", "it streams; the camera has hung up, and the program has not noticed"
+		return "", what + "; the camera has hung up, and the program has not noticed"
 	case holds(func(c observe.Connection) bool {
 		return c.Takes() && c.ReceiveQueue > 0 && (c.ReceiveQueue >= stalled || !known || quiet >= r.SilentFor)
 	}):
-		return "", "it streams; its camera sends, but the program does not read (reader stalled)"
+		return "", what + "; its camera sends, but the program does not read (reader stalled)"
 	case !holds(observe.Connection.Takes):
-		return "", "it streams, and no connection of it to a camera can be seen"
+		return "", what + ", and no connection of it to a camera can be seen"
 	case !known:
-		return "", "it streams, and whether its camera still sends cannot be told"
+		return "", what + ", and whether its camera still sends cannot be told"
 	case quiet < r.SilentFor:
-		return "", fmt.Sprintf("it streams, and its camera was heard, or dialled, %s ago", Span(quiet.Milliseconds()))
+		return "", fmt.Sprintf("%s, and its camera was heard, or dialled, %s ago", what, Span(quiet.Milliseconds()))
 	case p.Datagrams != 0:
-		return "", "it streams, and its media may come over UDP"
+		return "", what + ", and its media may come over UDP"
 	}
 	for _, same := range outages {
 		if slices.Contains(same.PIDs, p.ID.PID) {
 			return "", fmt.Sprintf("%s, as those of %d others in %s since the same moment: the network is the cause", silent, len(same.PIDs)-1, same.Subnet)
 		}
+	}
+	if done := time.Duration(p.ForMS) * time.Millisecond; done > 0 && time.Duration(p.AgeMS)*time.Millisecond >= max(done+r.SilentFor, r.OlderThan) {
+		return Overdue, fmt.Sprintf("it was to take %s of its camera, which has sent nothing for %s, started by %s", Span(p.ForMS), Span(quiet.Milliseconds()), parent(p))
 	}
 	if !r.Silent {
 		return "", silent + "; --include silent ends it"

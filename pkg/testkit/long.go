@@ -17,6 +17,14 @@ const (
 // rounds instead of thirty, six tempers instead of all.
 func IsLong() bool { return os.Getenv(longSwitch) != "" }
 
+// Some returns all cases in a long run, else the few of them that differ most.
+func Some[T any](all []T, few ...T) []T {
+	if IsLong() {
+		return all
+	}
+	return few
+}
+
 // Long skips the test unless this run has time for long cases; why says what makes it one ("waits 95 s").
 // Call it before t.Parallel, so that a test that is skipped waits for nobody.
 func Long(t testing.TB, why string) {

@@ -31,6 +31,16 @@ func TestSoak_skipsWithoutTheSwitch(t *testing.T) {
 	}
 }
 
+func TestSome_isAllInALongRun(t *testing.T) {
+	all := []int{1, 2, 3}
+	for value, want := range map[string]int{"": 1, "1": 3} {
+		t.Setenv("CAMWARDEN_LONG", value)
+		if got := testkit.Some(all, 2); len(got) != want {
+			t.Errorf("with CAMWARDEN_LONG=%q: %v", value, got)
+		}
+	}
+}
+
 // runs reports whether a test that asks goes on after the answer.
 func runs(t *testing.T, ask func(testing.TB, string)) bool {
 	asking := &asking{TB: t}
