@@ -147,7 +147,7 @@ func draftOf(path string, read inventory.Result, files map[string]string) config
 	d := config.Draft{Head: []string{fmt.Sprintf("imported by camwarden from %s", strings.Join(strings.Fields(strings.ToValidUTF8(filepath.Base(path), "?")), " "))}}
 	for _, cam := range read.Cameras {
 		out := config.DraftCamera{
-			ID: cam.ID, Host: cam.Host, Port: cam.Port, Path: cam.Path, SubPath: cam.SubPath, Username: cam.Username,
+			ID: cam.ID, Host: cam.Host, Port: cam.Port, Path: cam.Path, SubPath: cam.SubPath, Snapshot: cam.Snapshot, Username: cam.Username,
 			PasswordFile: files[cam.ID], PasswordEnv: cam.PasswordEnv, Model: cam.Model, Transport: cam.Transport, MaxConnections: cam.MaxConnections,
 		}
 		if cam.Scheme != "rtsp" { // only a URL can say so

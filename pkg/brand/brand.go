@@ -220,6 +220,16 @@ func (b Brand) SnapshotPath(channel int) string {
 	return fill(b.Snapshot.Path.Value, channel)
 }
 
+// SnapshotURL returns where the brand's JPEG is, as `snapshot:` of the configuration says it: the path, or a URL where its port is
+// another than that of HTTP; "" where none is known.
+func (b Brand) SnapshotURL(channel int) string {
+	path := b.SnapshotPath(channel)
+	if path == "" || b.Snapshot.Port == nil || b.Snapshot.Port.Value == 80 {
+		return path
+	}
+	return "http://{host}:" + strconv.Itoa(b.Snapshot.Port.Value) + path
+}
+
 // fill puts a channel, counted from 1, into a path: {channel}, with two or three digits {channel2} and {channel3}, counted from
 // 0 {channel0}.
 func fill(path string, channel int) string {

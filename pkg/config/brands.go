@@ -66,11 +66,14 @@ func (l *loader) branded(m *mapping, e *entry, defaults defaultValues) {
 		path:  where || m.value("path") != nil || defaults.path && !own,
 		port:  where || m.value("port") != nil || defaults.port && !own,
 		limit: e.limits.max != nil || defaults.limits.max != nil && !own,
+		// A model is a remark of its owner's. To be asked over another protocol a camera needs its brand named.
+		snapshot: m.value("snapshot") != nil || defaults.snapshot && !own || !own && defaults.camera.Brand == "",
+		auth:     m.value("snapshot_auth") != nil || defaults.snapshotAuth && !own,
 	})
 }
 
 // given is what is said already, and so not taken from a brand.
-type given struct{ path, port, limit bool }
+type given struct{ path, port, limit, snapshot, auth bool }
 
 // give sets what the brand knows.
 func give(c *camera.Camera, b brand.Brand, said given) {
@@ -82,6 +85,13 @@ func give(c *camera.Camera, b brand.Brand, said given) {
 	}
 	if !said.limit && b.Limit != nil {
 		c.MaxConnections = b.Limit.Value
+	}
+	if known := b.SnapshotURL(c.Channel); !said.snapshot {
+		c.Snapshot = known
+		// Basic is not among these: in the clear it is for the configuration to ask for.
+		if auth := b.Snapshot.Auth; !said.auth && known != "" && auth != nil && (auth.Value == string(camera.AuthQuery) || auth.Value == string(camera.AuthNone)) {
+			c.SnapshotAuth = camera.SnapshotAuth(auth.Value)
+		}
 	}
 }
 
@@ -126,7 +136,7 @@ func (l *loader) subPath(n *node, into *string) {
 func (l *loader) settled(d defaultValues) camera.Camera {
 	c := d.camera
 	if b, ok := brand.Get(c.Brand); ok {
-		give(&c, b, given{path: d.path, port: d.port, limit: d.limits.max != nil})
+		give(&c, b, given{path: d.path, port: d.port, limit: d.limits.max != nil, snapshot: d.snapshot, auth: d.snapshotAuth})
 	}
 	toStream(&c)
 	return c

@@ -54,6 +54,27 @@ func TestBrand_urlSaysWhere(t *testing.T) {
 	}
 }
 
+func TestBrand_snapshot(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct{ defaults, camera, want string }{
+		{"{}", "brand: hikvision, channel: 2", "/ISAPI/Streaming/channels/201/picture auto"},
+		{"{}", "brand: foscam", "http://{host}:88/cgi-bin/CGIProxy.fcgi?cmd=snapPicture2&usr={username}&pwd={password} query"},
+		{"{}", "brand: tapo", " auto"},
+		{"{}", "brand: instar", "/tmpfs/snap.jpg auto"},
+		{"{}", "brand: hikvision, snapshot: /x, snapshot_auth: digest", "/x digest"},
+		{"{}", "brand: hikvision, snapshot: ''", " auto"},
+		{"{}", "model: Hikvision DS-2CD", " auto"},
+		{"{brand: hikvision}", "channel: 3", "/ISAPI/Streaming/channels/301/picture auto"},
+		{"{brand: hikvision, snapshot: /x}", "channel: 3", "/x auto"},
+		{"{brand: reolink}", "brand: esp32-cam, path: /x", "/capture none"},
+	} {
+		got := load(t, "defaults: "+tt.defaults+"\ncameras: [{id: a, host: 127.0.0.9, "+tt.camera+"}]\n").Inventory.Cameras[0]
+		if said := got.Snapshot + " " + string(got.SnapshotAuth); said != tt.want {
+			t.Errorf("%s %s: %s, want %s", tt.defaults, tt.camera, said, tt.want)
+		}
+	}
+}
+
 func TestBrand_ofAnAddressAlone(t *testing.T) {
 	t.Parallel()
 	if d := load(t, "defaults: {brand: foscam, stream: sub}").Inventory.Defaults; d.Path != "/videoSub" || d.Port != 88 {

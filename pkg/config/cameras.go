@@ -30,6 +30,7 @@ func (l *loader) defaults(n *node, into *defaultValues) {
 	readers := l.common(c, &into.limits)
 	m.each(readers)
 	into.path, into.port = m.value("path") != nil, m.value("port") != nil
+	into.snapshot, into.snapshotAuth = m.value("snapshot") != nil, m.value("snapshot_auth") != nil
 	l.secret(&m, &c.Password)
 	l.checkReserve(*c, into.limits)
 	c.LimitAssumed = into.limits.max == nil

@@ -21,6 +21,8 @@ type DraftCamera struct {
 	Port           uint16  `json:"port,omitempty"`
 	Path           string  `json:"path,omitempty"`
 	SubPath        string  `json:"sub_path,omitempty"`
+	Snapshot       string  `json:"snapshot,omitempty"`
+	SnapshotAuth   string  `json:"snapshot_auth,omitempty"`
 	Username       string  `json:"username,omitempty"`
 	Password       *string `json:"password,omitempty"` // only ever the empty one, which keeps a default away
 	PasswordFile   string  `json:"password_file,omitempty"`

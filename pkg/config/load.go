@@ -248,7 +248,8 @@ type limits struct{ max, reserve *node }
 
 // defaultValues are the values for every camera, and where the file says them.
 type defaultValues struct {
-	camera     camera.Camera
-	limits     limits
-	path, port bool // the file says them
+	camera camera.Camera
+	limits limits
+	// The file says them.
+	path, port, snapshot, snapshotAuth bool
 }

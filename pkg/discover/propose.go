@@ -100,9 +100,23 @@ func (d Device) draft(inherit bool, password camera.Secret) []config.DraftCamera
 			c.ID = fmt.Sprintf("%s-%d", base.ID, i+1)
 		}
 		d.streams(&c, source)
+		if i == 0 { // that of the first source; a recorder has one for each, which its brand knows
+			if c.Snapshot = d.picture(); strings.Contains(c.Snapshot, "{password}") {
+				c.SnapshotAuth = string(camera.AuthQuery)
+			}
+		}
 		cameras = append(cameras, c)
 	}
 	return cameras
+}
+
+// picture is the snapshot as a configuration has it: by the address alone, so that it is right behind a name too; "" where the device
+// names none, or one with a log-in that is not ours.
+func (d Device) picture() string {
+	if strings.Contains(d.Snap, "***") || camera.CheckSnapshot(d.Snap) != nil {
+		return ""
+	}
+	return d.Snap
 }
 
 // streams sets the largest stream of a source as the main one, and the smallest of the same port as the other.

@@ -5,6 +5,7 @@ import (
 	"encoding/csv"
 	"errors"
 	"io"
+	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/camwarden/camwarden/pkg/camera"
 	"github.com/camwarden/camwarden/pkg/fault"
+	"github.com/camwarden/camwarden/pkg/redact"
 )
 
 // columns returns the words that columns are called by, in small letters and without anything but letters and digits.
@@ -225,6 +227,7 @@ func (t table) row(row []string, line int) {
 		}
 	}
 	t.sub(row, &c, about)
+	t.snapshot(row, &c, about)
 	if c.name == "" {
 		c.name = e.host
 	}
@@ -337,4 +340,37 @@ func (t table) sub(row []string, c *candidate, about string) {
 	}
 	e.said = nil
 	c.sub = &e
+}
+
+// snapshot takes the address of the camera's own picture. A log-in in it must be the camera's, which is used for it anyway.
+func (t table) snapshot(row []string, c *candidate, about string) {
+	text := t.cell(row, "snapshot")
+	if text == "" {
+		return
+	}
+	scheme, rest, ok := strings.Cut(text, "://")
+	head, path := rest, ""
+	if i := strings.IndexAny(rest, "/?#"); i >= 0 {
+		head, path = rest[:i], rest[i:]
+	}
+	host := head[strings.LastIndexByte(head, '@')+1:]
+	if login, has := strings.CutSuffix(head, "@"+host); has && ok {
+		user, password, _ := strings.Cut(login, ":")
+		if plain, err := url.PathUnescape(password); err == nil {
+			password = plain
+		}
+		if user != c.main.user || password != c.main.password {
+			t.b.report(c.line, about, Partly, "its snapshot has another log-in than its stream, and is not taken")
+			return
+		}
+	}
+	bare := scheme + "://" + host + path
+	if !ok {
+		bare = text
+	}
+	if err := camera.CheckSnapshot(bare); err != nil || !ok || redact.String(bare) != bare {
+		t.b.report(c.line, about, Partly, "its snapshot is not taken: it is no http:// URL, or holds a password")
+		return
+	}
+	c.snap = bare
 }

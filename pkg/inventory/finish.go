@@ -20,7 +20,7 @@ func (b *builder) finish() Result {
 	for _, c := range kept {
 		out := Camera{
 			ID: idFor(c.name, taken), Line: c.main.line, Scheme: c.main.scheme, Host: c.main.host, Port: c.main.port, Path: c.main.path,
-			Username: c.main.user, Password: c.main.password, PasswordEnv: c.main.env, Model: c.model, MaxConnections: c.limit,
+			Username: c.main.user, Password: c.main.password, PasswordEnv: c.main.env, Model: c.model, MaxConnections: c.limit, Snapshot: c.snap,
 		}
 		if c.noPath {
 			out.Path = ""

@@ -35,6 +35,7 @@ type Camera struct {
 	Port     uint16 // always said: programs differ in what they assume
 	Path     string // "" where the file says none, and the default of the configuration is meant
 	SubPath  string // the smaller stream of the same address; "" where there is none
+	Snapshot string // the URL of its own JPEG; "" where the file has none
 	Username string
 	Password string // "" together with a user name is an empty password
 	// PasswordEnv is the variable that holds the password where the file names one that is not set here.
@@ -164,6 +165,7 @@ type candidate struct {
 	main  endpoint
 	sub   *endpoint
 	model string
+	snap  string // a URL without a log-in
 	limit int
 	// limitLine is where the limit stands.
 	limitLine int

@@ -138,6 +138,22 @@ func TestRead_kinds(t *testing.T) {
 	}
 }
 
+func TestRead_snapshots(t *testing.T) {
+	t.Parallel()
+	r, err := read(t, "a.csv", "ip,username,password,path,snapshot_url\n127.1.0.1,u,p:w,/1,http://u:p%3Aw@127.1.0.1/snap.jpg?x=1\n127.1.0.2,u,pw,/1,http://other:x@127.1.0.2/s.jpg\n"+
+		"127.1.0.3,u,pw,/1,rtsp://127.1.0.3/s\n127.1.0.4,u,pw,/1,http://127.1.0.4/s?pwd=geheim\n")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, c := range r.Cameras {
+		got = append(got, c.Snapshot)
+	}
+	if want := []string{"http://127.1.0.1/snap.jpg?x=1", "", "", ""}; !slices.Equal(got, want) || len(r.Reports) != 3 {
+		t.Errorf("%q, reports %+v", got, r.Reports)
+	}
+}
+
 func utf16le(text string) string {
 	out := []byte{0xff, 0xfe}
 	for _, unit := range utf16.Encode([]rune(text)) {
