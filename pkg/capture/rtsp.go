@@ -61,10 +61,36 @@ func (r *RTSP) Capture(ctx context.Context, v Visit) (Still, Report) {
 	if err := v.addressed(); err != nil {
 		return Still{}, Report{Err: err}
 	}
-	var still Still
-	var report Report
-	var waiting *ffmpeg.Poised
-	report.Dialled, report.Err = connection(ctx, r.slots, v, v.Camera, func(ctx context.Context) (end ending, problem *fault.Error) {
+	f, err := r.fetch(ctx, v)
+	var to *rtsp.RedirectError
+	if err != nil && errors.As(err, &to) && ctx.Err() == nil {
+		// Another port of the camera's is another address, with slots of its own.
+		v.Camera.Scheme, v.Camera.Address, v.Camera.Path = to.Scheme, to.Address, to.Path
+		f, err = r.fetch(ctx, v)
+		f.dialled = true
+	}
+	report := Report{Dialled: f.dialled}
+	if err != nil {
+		// Of such JPEGs ffmpeg would make a picture, and a wrong one.
+		report.Final = errors.Is(err, rtsp.ErrRedirected) || errors.Is(err, depacketize.ErrMisfit) || errors.Is(err, depacketize.ErrHugeJPEG)
+		report.Err = err
+		return Still{}, report
+	}
+	defer r.decoder.Leave()
+	report.Err = r.picture(ctx, v, &f.still, f.waiting)
+	return f.still, report
+}
+
+// fetched is a key frame that is not yet a picture.
+type fetched struct {
+	dialled bool
+	still   Still
+	waiting *ffmpeg.Poised
+}
+
+// fetch dials the camera. Its visit counts with the decoder until it leaves: here, unless there is a key frame.
+func (r *RTSP) fetch(ctx context.Context, v Visit) (f fetched, problem *fault.Error) {
+	f.dialled, problem = connection(ctx, r.slots, v, v.Camera, func(ctx context.Context) (end ending, problem *fault.Error) {
 		r.decoder.Enter()
 		began := time.Now()
 		stream, err := rtsp.Open(ctx, r.target(v), limitsFor(left(ctx)))
@@ -72,31 +98,27 @@ func (r *RTSP) Capture(ctx context.Context, v Visit) (Still, Report) {
 			session := stream.Close()
 			end = ending{session.Local, session.Lingers()}
 		}()
-		report.Final = errors.Is(err, rtsp.ErrRedirected)
 		if err != nil {
 			return end, r.explain(v, err)
 		}
 		if stream.Codec() != depacketize.JPEG {
-			waiting = r.decoder.Poise(ctx, v.Camera.ID, spelling(stream.Codec()))
+			f.waiting = r.decoder.Poise(ctx, v.Camera.ID, spelling(stream.Codec()))
 		}
 		frame, err := stream.KeyFrame()
 		if err != nil {
-			// ffmpeg would make a picture of such JPEGs, and a wrong one.
-			report.Final = errors.Is(err, depacketize.ErrMisfit) || errors.Is(err, depacketize.ErrHugeJPEG)
 			return end, r.explain(v, err)
 		}
-		still = stillOf(frame, began)
+		f.still = stillOf(frame, began)
 		return end, nil
 	})
-	if report.Dialled {
-		defer r.decoder.Leave()
+	if problem == nil {
+		return f, nil
 	}
-	if report.Err != nil {
-		waiting.Dismiss()
-		return Still{}, report
+	f.waiting.Dismiss()
+	if f.dialled {
+		r.decoder.Leave()
 	}
-	report.Err = r.picture(ctx, v, &still, waiting)
-	return still, report
+	return f, problem
 }
 
 // target is the camera, with what is of use to us of what it offers.

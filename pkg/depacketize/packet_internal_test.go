@@ -22,6 +22,8 @@ func samePacket(t *testing.T, raw []byte) {
 	switch {
 	case err != nil && !ok:
 		return
+	case err != nil && ok && raw[0]&0x20 != 0 && raw[len(raw)-1] == 0:
+		return // the other reader refuses padding of no length
 	case err != nil && raw[0]&0x10 != 0:
 		return // the other reader also judges what stands in an extension
 	case err != nil && raw[0]&0x20 != 0 && raw[len(raw)-1] == 0:

@@ -1,8 +1,11 @@
 package depacketize
 
 import (
+	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -43,58 +46,93 @@ type Format struct {
 	Width, Height int // in pixels, where the description says them; 0: it does not
 }
 
-// Receiver takes the packets of one track, in the order in which they were sent, and knows which are missing.
+// Receiver takes the packets of one track, in the order in which they came, and knows which are missing.
+//
+// Others' packets come along with them: of a session that is dead, of audio, of formats nobody announced. Which are ours the payload
+// type says, and the numbers. The SSRC only tells sequences of numbers apart; that it is the announced one is a hint and no more,
+// for cameras announce one and send another, change it with every key frame, or draw it anew for every packet.
 type Receiver struct {
-	assembler
+	format   Format
+	limit    int
+	expected *uint32 // the announced SSRC
+	sources  []*source
+	packet   packet
+	clock    int  // packets of our type so far
+	odd      int  // packets that were none
+	other    int  // of another type than ours
+	strange  byte // the last of these types
 
-	format uint8
-	packet packet
-	began  bool // a packet of the track has come
-	odd    int  // packets before that which were none
-	source uint32
-	next   uint16    // sequence number expected
-	taken  time.Time // when the latest packet came
-	frame  *KeyFrame
+	nameless bool     // the SSRC differs from packet to packet, and says nothing
+	hops     int      // packets in a row that followed each other under ever new SSRCs
+	early    [][]byte // these packets
+	last     uint16   // number of the last packet of our type
+
+	candidate candidate
+	taken     time.Time // when the latest packet of our type came
+	frame     *KeyFrame
 }
+
+// most sources that are told apart: one is ours.
+const mostSources = 4
 
 // NewReceiver prepares for the packets of format. A picture has at most limit bytes.
 func NewReceiver(format Format, limit int) (*Receiver, error) {
-	r := &Receiver{format: format.Payload}
-	var err error
-	switch format.Codec {
-	case H264:
-		r.assembler = newAccessUnits(h264Syntax(), format.Sets, limit)
-	case H265:
-		r.assembler = newAccessUnits(h265Syntax(), format.Sets, limit)
-	case JPEG:
-		r.assembler, err = newJPEGScans(format.Width, format.Height, limit)
-	case VP8:
-		r.assembler = &vp8Frames{limit: limit}
-	case VP9:
-		r.assembler = &vp9Frames{limit: limit}
-	case AV1:
-		r.assembler = &temporalUnits{limit: limit}
-	case MPEG4:
-		r.assembler = newMPEG4(format.Sets, limit)
-	case MPEG2, MPEG1:
-		r.assembler = newMPEG2(limit)
+	r := &Receiver{format: format, limit: limit}
+	first, err := newAssembler(format, limit)
+	if err == nil {
+		r.sources = []*source{{assembler: first}}
 	}
 	return r, err
 }
 
+func newAssembler(format Format, limit int) (assembler, error) {
+	switch format.Codec {
+	case H264:
+		return newAccessUnits(h264Syntax(), format.Sets, limit), nil
+	case H265:
+		return newAccessUnits(h265Syntax(), format.Sets, limit), nil
+	case JPEG:
+		return newJPEGScans(format.Width, format.Height, limit)
+	case VP8:
+		return &vp8Frames{limit: limit}, nil
+	case VP9:
+		return &vp9Frames{limit: limit}, nil
+	case AV1:
+		return &temporalUnits{limit: limit}, nil
+	case MPEG4:
+		return newMPEG4(format.Sets, limit), nil
+	case MPEG2, MPEG1:
+		return newMPEG2(limit), nil
+	}
+	return nil, errors.New("no codec that can be put together: " + string(format.Codec))
+}
+
+// Expect names the SSRC that the camera announced. A source that has it is preferred to others, once it comes.
+func (r *Receiver) Expect(ssrc uint32) { r.expected = &ssrc }
+
 // Began reports whether a packet of the track has come.
-func (r *Receiver) Began() bool { return r.began }
+func (r *Receiver) Began() bool { return r.clock > 0 }
 
 // KeyFrame is the picture that is whole; nil as long as none is.
 func (r *Receiver) KeyFrame() *KeyFrame { return r.frame }
 
 // Troubles says what was wrong with the key frames that came, beginning with ": ", or nothing.
-func (r *Receiver) Troubles() string { return r.troubles() }
+func (r *Receiver) Troubles() string {
+	if len(r.sources) == 0 {
+		return ""
+	}
+	return slices.MaxFunc(r.sources, func(a, b *source) int { return a.count - b.count }).troubles()
+}
+
+// Strange is how many packets came that are not of the announced payload type, and the type of the last of them.
+func (r *Receiver) Strange() (count int, payload byte) { return r.other, r.strange }
+
+// Source is the SSRC of the last packet of the track.
+func (r *Receiver) Source() uint32 { return r.packet.source }
 
 // Waiting returns when Settle should be called if nothing has come by then, and false where there is nothing to settle.
 func (r *Receiver) Waiting() (time.Time, bool) {
-	s, ok := r.assembler.(settler)
-	if !ok || r.frame != nil || !s.waiting() {
+	if r.frame != nil || r.waiting() == nil {
 		return time.Time{}, false
 	}
 	return r.taken.Add(quiet), true
@@ -102,9 +140,19 @@ func (r *Receiver) Waiting() (time.Time, bool) {
 
 // Settle takes the picture that looks whole, where nothing has come behind it for long.
 func (r *Receiver) Settle() {
-	if s, ok := r.assembler.(settler); ok && r.frame == nil {
+	if s := r.waiting(); s != nil && r.frame == nil {
 		r.frame = s.settle(time.Now())
 	}
+}
+
+// waiting is the assembler of our source, if its picture looks whole.
+func (r *Receiver) waiting() settler {
+	for _, s := range r.sources {
+		if one, ok := s.assembler.(settler); ok && one.waiting() && r.preferred(s) {
+			return one
+		}
+	}
+	return nil
 }
 
 // Take takes one RTP packet (RFC 3550 section 5.1). Once a frame is whole, nothing more is taken.
@@ -114,40 +162,138 @@ func (r *Receiver) Take(raw []byte) error {
 	}
 	var ok bool
 	if r.packet, ok = parsePacket(raw); !ok {
-		return r.strange()
-	}
-	lost, old := r.follow()
-	if old {
+		if r.odd++; r.clock == 0 && r.odd >= patience {
+			return ErrNotVideo
+		}
 		return nil
 	}
-	if r.packet.format != r.format {
-		// Another format in the same sequence of packets. What is lost before it may have been ours.
-		if lost {
-			r.next-- // so that our next packet finds the gap too
-		}
-		return r.strange()
+	if r.packet.format != r.format.Payload {
+		return r.takeOther(raw)
 	}
-	r.began = true
+	if r.clock++; r.clock == 1 {
+		r.candidate = candidate{} // what was announced comes
+	}
+	if replay := r.doubtNames(raw); replay != nil {
+		for _, one := range replay {
+			if r.packet, _ = parsePacket(one); r.frame == nil {
+				if err := r.takeOurs(); err != nil {
+					return err
+				}
+			}
+		}
+		return nil
+	}
+	return r.takeOurs()
+}
+
+// takeOurs takes the packet, which is of our type.
+func (r *Receiver) takeOurs() error {
+	p := &r.packet
+	r.last = p.sequence
+	s := r.sourceOf(p)
+	if s == nil {
+		return nil
+	}
+	s.at = r.clock
+	lost, drop := s.follow(p)
+	if drop {
+		return nil
+	}
 	r.taken = time.Now()
-	frame, err := r.push(&r.packet, lost, r.taken)
-	r.frame = frame
+	frame, err := s.push(p, lost, r.taken)
+	if frame != nil && r.preferred(s) {
+		r.frame = frame
+	} else if frame != nil {
+		r.sources = slices.DeleteFunc(r.sources, func(one *source) bool { return one == s })
+	}
 	return err
 }
 
-// follow compares the packet's sequence number with the expected one.
-func (r *Receiver) follow() (lost, old bool) {
-	first := !r.began || r.packet.source != r.source
-	lost = r.began && (first || r.packet.sequence != r.next)
-	if !first && lost && int16(r.packet.sequence-r.next) < 0 && int16(r.packet.sequence-r.next) > -64 {
-		return false, true // a duplicate, or too late
-	}
-	r.source, r.next = r.packet.source, r.packet.sequence+1
-	return lost, false
+// preferred reports whether a source is the announced one, or that one has not come.
+func (r *Receiver) preferred(s *source) bool {
+	return r.expected == nil || r.nameless || s.ssrc == *r.expected ||
+		!slices.ContainsFunc(r.sources, func(one *source) bool { return one.count > 0 && one.ssrc == *r.expected })
 }
 
-func (r *Receiver) strange() error {
-	if r.odd++; !r.began && r.odd >= patience {
-		return ErrNotVideo
+// sourceOf finds the source of a packet, or makes one; nil where there are too many.
+func (r *Receiver) sourceOf(p *packet) *source {
+	for _, s := range r.sources {
+		if r.nameless || s.count == 0 || s.ssrc == p.source {
+			s.ssrc = p.source
+			return s
+		}
+	}
+	if len(r.sources) >= mostSources && !r.forget() {
+		return nil
+	}
+	assembler, err := newAssembler(r.format, r.limit)
+	if err != nil { // the first could be made
+		return nil
+	}
+	s := &source{assembler: assembler, ssrc: p.source}
+	r.sources = append(r.sources, s)
+	return s
+}
+
+// forget makes room for another source, in place of one that was heard once, or else not for a while.
+func (r *Receiver) forget() bool {
+	const silent = 32
+	worst := slices.MinFunc(r.sources, func(a, b *source) int {
+		return cmp.Or(cmp.Compare(min(a.count, 2), min(b.count, 2)), a.at-b.at)
+	})
+	if worst.count > 1 && r.clock-worst.at < silent {
+		return false
+	}
+	r.sources = slices.DeleteFunc(r.sources, func(one *source) bool { return one == worst })
+	return true
+}
+
+// doubtNames looks whether the SSRC says anything. Where one packet follows the other by number and each has an SSRC that was
+// never seen, it does not, and the packets so far are taken once more, as those of one source.
+func (r *Receiver) doubtNames(raw []byte) [][]byte {
+	const enough = 4
+	if r.nameless || r.hops < 0 {
+		return nil
+	}
+	p := &r.packet
+	known := slices.ContainsFunc(r.sources, func(s *source) bool { return s.count > 0 && s.ssrc == p.source })
+	if known || r.hops > 0 && p.sequence != r.last+1 {
+		r.early = nil
+		if r.hops = 0; known {
+			r.hops = -1 // a source that speaks twice has a name
+		}
+		return nil
+	}
+	r.hops++
+	if r.early = append(r.early, bytes.Clone(raw)); r.hops < enough {
+		return nil
+	}
+	replay := r.early
+	r.nameless, r.early = true, nil
+	fresh, _ := newAssembler(r.format, r.limit)
+	r.sources = []*source{{assembler: fresh}}
+	return replay
+}
+
+// takeOther takes note of a packet of another type.
+func (r *Receiver) takeOther(raw []byte) error {
+	r.other++
+	r.strange = r.packet.format
+	for _, s := range r.sources {
+		if s.count > 0 && s.ssrc == r.packet.source {
+			s.stranger(r.packet.sequence)
+		}
+	}
+	if r.clock > 0 || !r.candidate.take(&r.packet, raw, r.format.Codec) {
+		return nil
+	}
+	// The description named another number than the camera sends.
+	replay := r.candidate.packets
+	r.format.Payload, r.candidate = r.packet.format, candidate{}
+	for _, one := range replay {
+		if err := r.Take(one); err != nil {
+			return err
+		}
 	}
 	return nil
 }

@@ -80,12 +80,29 @@ func causeOf(err error) (cause socket.Cause, ok bool) {
 func (t *talk) timeout() error {
 	switch t.step {
 	case fault.Media:
-		return t.fault(fault.Timeout, "it plays, but no video came in time").WithHint("is the camera overloaded, or UDP blocked?")
+		return t.noMedia()
 	case fault.KeyFrame:
 		return t.fault(fault.Timeout, "video came, but no clean key frame in time%s", t.receiver.Troubles()).
 			WithHint("allow more time, or let the camera send key frames more often")
 	}
+	if t.step == fault.Describe && (strings.Contains(t.server, "go2rtc") || strings.Contains(t.server, "gortsplib")) {
+		return t.fault(fault.Timeout, "no answer in time: %s may still be waiting for its camera", t.clean(t.server)).
+			WithHint("go2rtc answers for a mute camera after 10 s: allow more time, or ask its API what the camera says")
+	}
 	return t.fault(fault.Timeout, "no answer in time")
+}
+
+// noMedia says what came instead of video.
+func (t *talk) noMedia() error {
+	if count, payload := t.receiver.Strange(); count > 0 {
+		return t.fault(fault.Timeout, "it plays, but sends payload type %d, and its description names %d", payload, t.payload).
+			WithHint("the source ffmpeg may be able to read it")
+	}
+	if t.sockets != nil && t.sockets.stranger.IsValid() {
+		return t.fault(fault.Timeout, "it plays, but no video came in time; what came was from %s, which it did not announce", t.sockets.stranger).
+			WithHint("if that is another address of the camera's, use transport: tcp")
+	}
+	return t.fault(fault.Timeout, "it plays, but no video came in time").WithHint("is the camera overloaded, or UDP blocked?")
 }
 
 // unexpected explains an error that is neither of the network nor ours: what came was not what RTSP allows.

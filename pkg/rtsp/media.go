@@ -17,7 +17,7 @@ const afterBye = time.Second
 func (t *talk) interleaved(channel byte, raw []byte) error {
 	switch {
 	case !t.wire.ours(channel) || len(raw) < 2:
-	case !isRTCP(raw[1]) && channel == t.wire.channels[0]:
+	case channel == t.wire.channels[0] && (!isRTCP(raw[1]) || raw[1]&0x7f == t.payload):
 		t.bye = time.Time{}
 		return t.receiver.Take(raw)
 	case t.bye.IsZero() && saysBye(raw):

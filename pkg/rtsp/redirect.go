@@ -76,7 +76,7 @@ func (t *talk) elsewhere(answer *answer) error {
 	switch {
 	case ok && same(place.Address, t.target.Address) && place.Scheme == t.scheme():
 		return t.fault(fault.Protocol, "%w again (%d)", ErrRedirected, answer.status).WithHint("it sends its clients in a circle: check the path of the stream")
-	case ok && place.Address.Addr() == t.target.Address.Addr().Unmap().WithZone(""):
+	case ok && place.Address.Addr() == t.target.Address.Addr().Unmap().WithZone("") && (place.Scheme == t.scheme() || place.Scheme == "rtsps"):
 		whole := place.Scheme + "://" + hostPort(place.Address) + place.Path
 		return t.fault(fault.Protocol, "%w to %s (%d)", &place, t.location(answer), answer.status).
 			WithHint("use the URL that it names: %s", t.clean(whole))

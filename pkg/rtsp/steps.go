@@ -35,7 +35,7 @@ func (t *talk) open() error {
 		return t.fault(fault.NoVideo, "it offers %s, and no video that can be read here", t.clean(offer.String())).
 			WithHint("the source ffmpeg may be able to read it")
 	}
-	t.codec = track.codec
+	t.codec, t.payload = track.codec, track.payload
 	if t.receiver, err = depacketize.NewReceiver(track.format(), t.limits.Picture); err != nil {
 		return err
 	}
@@ -233,6 +233,9 @@ func (t *talk) opened(answer *answer) error {
 
 func (t *talk) transport(answer *answer) (transport, error) {
 	granted := parseTransport(answer.header["transport"])
+	if granted.hasSSRC {
+		t.receiver.Expect(granted.ssrc)
+	}
 	if granted.secure {
 		// A description may offer SRTP only, as servers do behind TLS, and still grant RTP when asked for it.
 		return granted, t.fault(fault.NoVideo, "it encrypts the video itself (SRTP), although it was asked not to")

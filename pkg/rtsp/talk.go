@@ -48,6 +48,7 @@ type talk struct {
 	session   Session
 
 	codec    depacketize.Codec // of the track that was chosen
+	payload  byte              // and its payload type
 	receiver *depacketize.Receiver
 	sockets  *sockets  // of UDP
 	bye      time.Time // when RTCP said that a source leaves; zero once video came after it
