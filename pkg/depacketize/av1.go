@@ -33,6 +33,7 @@ type temporalUnits struct {
 	split    bool   // there is one
 	began    time.Time
 	last     time.Time // when its last packet came
+	ended    bool      // it had a marker
 	lost     int
 }
 
@@ -74,12 +75,16 @@ func (u *temporalUnits) push(p *packet, lost bool, at time.Time) (*KeyFrame, err
 			return frame, err
 		}
 	}
-	u.last = at
+	u.last, u.ended = at, p.marker
 	if p.marker && !u.split && u.keyed && u.whole {
 		return u.finish(), nil
 	}
 	return nil, nil
 }
+
+func (u *temporalUnits) waiting() bool { return u.keyed && !u.split && u.ended }
+
+func (u *temporalUnits) settle(time.Time) *KeyFrame { return u.finish() }
 
 // take takes one whole OBU.
 func (u *temporalUnits) take(data []byte, at time.Time) (*KeyFrame, error) {

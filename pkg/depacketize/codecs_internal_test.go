@@ -183,6 +183,7 @@ func TestCodecs_onlyWholeKeyFrames(t *testing.T) {
 			t.Run("a packet lost", s.aPacketLost)
 			t.Run("every fault of packets", s.everyFault)
 			t.Run("the limit", s.theLimit)
+			t.Run("nothing behind it", s.nothingBehind)
 		})
 	}
 }
@@ -237,6 +238,28 @@ func (s sender) theLimit(t *testing.T) {
 	}
 	if r.KeyFrame() != nil || err != nil && !errors.Is(err, ErrTooBig) {
 		t.Errorf("a key frame above the limit is given: %v", err)
+	}
+}
+
+// nothingBehind sends one key frame, and then nothing: it counts when that has been so for long, but not where its end is missing.
+func (s sender) nothingBehind(t *testing.T) {
+	var all []*rtp.Packet
+	for _, p := range s.packets(t) {
+		if p.Timestamp == 0 {
+			all = append(all, p)
+		}
+	}
+	r := s.receive(t, all)
+	if r.KeyFrame() == nil {
+		if _, waiting := r.Waiting(); !waiting {
+			t.Error("it is not waited for the next picture")
+		}
+		r.Settle()
+	}
+	s.check(t, r)
+	r = s.receive(t, all[:len(all)-1])
+	if _, waiting := r.Waiting(); waiting || r.KeyFrame() != nil {
+		t.Errorf("without its end it is whole, or waits to be: %v", waiting)
 	}
 }
 
@@ -311,6 +334,9 @@ func FuzzCodecs(f *testing.F) {
 			script = script[2+size:]
 		}
 		_ = r.Troubles()
+		if _, waiting := r.Waiting(); waiting {
+			r.Settle()
+		}
 		frame := r.KeyFrame()
 		switch {
 		case frame == nil:

@@ -17,6 +17,7 @@ type elementary struct {
 	open     bool
 	at       time.Time // when the part that is open began
 	last     time.Time // when the packet before came
+	ended    bool      // it had a marker
 }
 
 // syntax is in what the codecs differ.
@@ -28,6 +29,8 @@ type syntax interface {
 	// part takes a whole part: its start code, of which the last byte is code, and what follows. began is when its first packet came, at
 	// when its last did.
 	part(data []byte, began, at time.Time)
+	// pictured reports whether a key frame may be whole with the part that is open.
+	pictured(open []byte) bool
 	// lose hears that packets are missing.
 	lose(inPicture bool)
 	troubles() string
@@ -35,6 +38,9 @@ type syntax interface {
 
 // startCodeSize is the size of a start code: its prefix, and one byte that says of what.
 const startCodeSize = 4
+
+// endOfSequence ends an MPEG-1 or MPEG-2 stream, and any picture.
+const endOfSequence = 0xb7
 
 var codePrefix = []byte{0, 0, 1}
 
@@ -50,6 +56,7 @@ func (e *elementary) push(p *packet, lost bool, at time.Time) (*KeyFrame, error)
 		return nil, ErrTooBig
 	}
 	known, last := len(e.buffer), e.last
+	e.ended = p.marker
 	e.buffer, e.last = append(withRoom(e.buffer, len(data), e.limit), data...), at
 	for {
 		from, code := e.next()
@@ -69,6 +76,15 @@ func (e *elementary) push(p *packet, lost bool, at time.Time) (*KeyFrame, error)
 		known -= from
 		e.searched, e.open, e.at = startCodeSize, true, at
 	}
+}
+
+func (e *elementary) waiting() bool { return e.open && e.ended && e.syntax.pictured(e.buffer) }
+
+// settle ends the picture as another would.
+func (e *elementary) settle(time.Time) *KeyFrame {
+	e.syntax.part(e.buffer, e.at, e.last)
+	e.open = false
+	return e.syntax.begin(endOfSequence)
 }
 
 // next finds a start code whose last byte has come, behind the one of the part that is open.

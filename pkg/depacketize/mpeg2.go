@@ -69,6 +69,8 @@ func (m *mpeg2Pictures) drop() {
 	m.picture = m.picture[:0]
 }
 
+func (m *mpeg2Pictures) pictured([]byte) bool { return len(m.picture) > 0 }
+
 // begin ends the picture before any start code that is neither of a slice nor of an extension.
 func (m *mpeg2Pictures) begin(code byte) *KeyFrame {
 	if len(m.picture) == 0 || code > pictureCode && code <= lastSlice || code == extensionCode || code == userDataCode {

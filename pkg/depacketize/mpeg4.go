@@ -15,6 +15,9 @@ const (
 	planeCode    = 0xb6 // a video object plane: a picture
 )
 
+// intraPlane is the vop_coding_type of a key frame, the two bits behind its start code.
+const intraPlane = 0
+
 // mpeg4Pictures takes the parts of an MPEG-4 stream. A picture is one part. Its configuration comes with the description, in the
 // stream, or both ways; what comes last counts.
 type mpeg4Pictures struct {
@@ -47,6 +50,10 @@ func (m *mpeg4Pictures) lose(bool) { m.doubt, m.renewed, m.adding = true, false,
 
 func (m *mpeg4Pictures) begin(byte) *KeyFrame { return m.finished }
 
+func (m *mpeg4Pictures) pictured(open []byte) bool {
+	return open[len(codePrefix)] == planeCode && len(open) > startCodeSize && open[startCodeSize]>>6 == intraPlane
+}
+
 func (m *mpeg4Pictures) part(data []byte, began, at time.Time) {
 	if code := data[len(codePrefix)]; code != planeCode {
 		m.configure(data)
@@ -55,9 +62,8 @@ func (m *mpeg4Pictures) part(data []byte, began, at time.Time) {
 	m.adding = false
 	unsure := m.doubt && m.inBand && !m.renewed
 	m.doubt, m.renewed = false, false
-	const intra = 0 // vop_coding_type, two bits
 	switch {
-	case len(data) <= startCodeSize || data[startCodeSize]>>6 != intra:
+	case len(data) <= startCodeSize || data[startCodeSize]>>6 != intraPlane:
 	case unsure:
 		m.lost++
 	case !m.layered():

@@ -10,6 +10,7 @@ type vp8Frames struct {
 	file  []byte // IVF
 	began time.Time
 	last  time.Time // when its last packet came
+	ended bool      // the sender said that this is its last
 	lost  int
 }
 
@@ -43,9 +44,13 @@ func (v *vp8Frames) push(p *packet, lost bool, at time.Time) (*KeyFrame, error) 
 	if len(v.file)+len(data) > v.limit {
 		return nil, ErrTooBig
 	}
-	v.file, v.last = append(withRoom(v.file, len(data), v.limit), data...), at
+	v.file, v.last, v.ended = append(withRoom(v.file, len(data), v.limit), data...), at, p.marker
 	return nil, nil
 }
+
+func (v *vp8Frames) waiting() bool { return v.open && v.ended }
+
+func (v *vp8Frames) settle(time.Time) *KeyFrame { return v.finish() }
 
 func (v *vp8Frames) drop() {
 	if v.open {

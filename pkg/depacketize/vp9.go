@@ -14,6 +14,7 @@ type vp9Frames struct {
 	file  []byte // IVF
 	began time.Time
 	last  time.Time // when its last packet came
+	ended bool      // its descriptor or its marker said that this is its last
 	lost  int
 }
 
@@ -47,11 +48,16 @@ func (v *vp9Frames) push(p *packet, lost bool, at time.Time) (*KeyFrame, error) 
 		return nil, ErrTooBig
 	}
 	v.file, v.last = append(withRoom(v.file, len(data), v.limit), data...), at
+	v.ended = head.ends || p.marker
 	if head.ends && p.marker {
 		return v.finish(), nil
 	}
 	return nil, nil
 }
+
+func (v *vp9Frames) waiting() bool { return v.open && v.ended }
+
+func (v *vp9Frames) settle(time.Time) *KeyFrame { return v.finish() }
 
 // keyVP9 is the mask of the bits that are 0 in the first byte of a key frame: show_existing_frame and frame_type, which stand one bit
 // further behind in profile 3 (VP9 bitstream specification section 6.2).
