@@ -49,7 +49,7 @@ func exampleReport() round.Report {
 func render(t *testing.T, terminal Terminal, flags globalFlags) string {
 	t.Helper()
 	c := &cli{world: World{Terminal: terminal, Getenv: func(string) (string, bool) { return "", false }}, flags: flags}
-	text, err := c.render(reportDocument(exampleReport()), CameraFailed)
+	text, err := c.render(reportDocument(exampleReport(), reportView{}), CameraFailed)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -17,6 +17,7 @@ type roundFlags struct {
 	cooldown time.Duration
 	ifBusy   string
 	name     string
+	changes  bool
 }
 
 func newRound(c *cli) *cobra.Command {
@@ -35,7 +36,7 @@ the cool-down since the last one has passed. What an earlier run left, killed in
 first and listed as recovered. It is safe to interrupt a round and to run it again.`,
 		Example: `camwarden round office -d /srv/stills
 camwarden round 192.168.125.0/24 -j 16 --timeout 3s -o json
-*/5 * * * * camwarden round all -q --if-busy skip`,
+*/5 * * * * /usr/bin/camwarden round all -q --changes --if-busy skip`,
 		Args:              atLeastOne("SUBNET", "192.168.125.0/24"),
 		ValidArgsFunction: c.completeSubnets,
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -49,6 +50,7 @@ camwarden round 192.168.125.0/24 -j 16 --timeout 3s -o json
 	cmd.Flags().DurationVar(&f.deadline, "deadline", 5*time.Minute, "`TIME` after which no further camera is visited; cleaning up takes at most 8s more")
 	cmd.Flags().DurationVar(&f.cooldown, "cooldown", 0, "least `TIME` between two rounds of the same subnets (default: cooldown of the configuration)")
 	cmd.Flags().StringVar(&f.name, "name", "", nameUsage)
+	cmd.Flags().BoolVar(&f.changes, "changes", false, "show in the table only what differs from the last round of the same subnets")
 	cmd.Flags().Var(choice(&f.ifBusy, string(round.Fail), string(round.Skip), string(round.Wait)), "if-busy",
 		"`WHAT` to do when another round runs or the cool-down has not passed: fail, skip or wait")
 	_ = cmd.RegisterFlagCompletionFunc("if-busy", cobra.FixedCompletions([]string{"fail", "skip", "wait"}, cobra.ShellCompDirectiveNoFileComp))
@@ -105,8 +107,8 @@ func runRound(c *cli, cmd *cobra.Command, f roundFlags, args []string) error {
 		return err
 	}
 	if report.PassedOver && report.Verdict == round.Clean {
-		c.log.Info("nothing was done: " + report.Visits[0].Error.Message)
 		code = Done
 	}
-	return c.showWith(reportDocument(report), code)
+	view := reportView{order: ids(selection.Cameras), failed: f.failed, changes: f.changes, quiet: c.flags.quiet}
+	return c.showWith(reportDocument(report, view), code)
 }

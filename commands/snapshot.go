@@ -116,7 +116,7 @@ func runSnapshot(c *cli, cmd *cobra.Command, f snapshotFlags, args []string) err
 		return err
 	}
 	if memory == nil {
-		return c.showWith(reportDocument(report), code)
+		return c.showWith(reportDocument(report, reportView{order: ids(cameras), failed: f.failed, quiet: c.flags.quiet}), code)
 	}
 	return c.showPicture(report, memory.JPEG, code)
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/camwarden/camwarden/pkg/camera"
 	"github.com/camwarden/camwarden/pkg/config"
 	"github.com/camwarden/camwarden/pkg/fault"
 	"github.com/camwarden/camwarden/pkg/lockout"
@@ -24,6 +25,7 @@ type visitFlags struct {
 	jobs    int
 	strict  bool
 	width   int
+	failed  bool
 }
 
 func (f *visitFlags) register(cmd *cobra.Command, dirUsage string) {
@@ -34,6 +36,7 @@ func (f *visitFlags) register(cmd *cobra.Command, dirUsage string) {
 	flags.IntVarP(&f.jobs, "jobs", "j", 8, "visit at most `N` cameras at once")
 	flags.BoolVar(&f.strict, "strict", false, "decode the whole picture, not only its headers")
 	flags.IntVar(&f.width, "width", 0, "make pictures wider than `N` pixels so wide (default: as the camera sends them)")
+	flags.BoolVar(&f.failed, "failed", false, "show in the table only cameras that failed or were skipped")
 	_ = cmd.RegisterFlagCompletionFunc("source", cobra.FixedCompletions(knownSources(), cobra.ShellCompDirectiveNoFileComp))
 	_ = cmd.MarkFlagDirname("dir")
 }
@@ -114,4 +117,13 @@ func (c *cli) visit(ctx context.Context, set settings, f visitFlags, plan round.
 		}
 	}
 	return report, codeOfReport(report, signals.signal()), err
+}
+
+// ids are the ids of cameras, in their order.
+func ids(cameras []camera.Camera) []string {
+	var all []string
+	for _, cam := range cameras {
+		all = append(all, cam.ID)
+	}
+	return all
 }

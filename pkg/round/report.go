@@ -46,6 +46,8 @@ type Report struct {
 	Pruned     *archive.Result  `json:"pruned,omitempty"` // what "keep" had removed after the round; nil where it sets no bound
 	Signal     string           `json:"signal,omitempty"` // the signal that ended the visits early, "SIGTERM"
 
+	before map[string]string // how the visits of the last round of these subnets ended, by camera
+
 	PassedOver bool `json:"-"` // the plan said Skip, and another round was in the way: no visit was meant to be
 }
 

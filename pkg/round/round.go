@@ -104,6 +104,7 @@ func (r *runner) round(ctx context.Context) {
 	record := loadTurn(r.deps.Ledger, r.plan.Selection.Key)
 	if r.plan.Exclusive {
 		r.cams = rotate(r.cams, record.First)
+		r.report.before = loadEndings(r.deps.Ledger, r.plan.Selection.Key)
 	}
 	r.recover(ctx)
 
@@ -154,6 +155,9 @@ func (r *runner) remember() {
 	})
 	if err != nil {
 		r.deps.Log.Warn("the cool-down cannot be kept: its record was not written", "error", err)
+	}
+	if err := r.deps.Ledger.Save("endings-"+r.plan.Selection.Key, endings(r.report.Visits)); err != nil {
+		r.deps.Log.Warn("what changes until the next round cannot be told: its record was not written", "error", err)
 	}
 	if err := r.deps.Ledger.Save(StillsRecord, stillsBy(r.report.Visits)); err != nil {
 		r.deps.Log.Debug("the record of sources was not written", "error", err)
