@@ -13,7 +13,7 @@ DESTDIR ?=
 comma := ,
 
 .DEFAULT_GOAL := help
-.PHONY: help build install platforms packages packages-test release demo incident test test-long test-needs test-real lint generate bench soak fuzz clean
+.PHONY: help build install platforms packages packages-test release demo incident test test-long test-needs test-real promises lint generate bench soak fuzz clean
 
 help: ## what there is to make
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
@@ -77,6 +77,9 @@ bin/.golangci-lint-$(LINTER_AT):
 	@mkdir -p bin
 	GOBIN=$(CURDIR)/bin $(GO) install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(LINTER_AT)
 	@touch $@
+
+promises: ## take the code of each promise out, in a clone: does a test see it
+	@packaging/promises.sh
 
 generate: ## man pages and completions, from the command tree
 	$(GO) run ./cmd/camwarden generate .
