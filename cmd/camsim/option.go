@@ -42,6 +42,7 @@ func options() []option[wish] {
 		{"path", "PATH", "of the stream; /stream1 by default", text(func(w *wish) *string { return &w.Path })},
 		{"picture", "N", "0 to 3: a red, lime, blue or yellow bar on top", number(func(w *wish) *int { return &w.Picture })},
 		{"rate", "N", "pictures a second of the clip; 25 by default", number(func(w *wish) *int { return &w.rate })},
+		{"requests", "HOW", "requests for a key frame by RTCP: ignore, obey or dislike (it closes the connection)", text(func(w *wish) *camsim.Requests { return &w.Requests })},
 		{"sets", "WHERE", "the parameter sets: everywhere, in-band or sdp", text(func(w *wish) *camsim.Sets { return &w.Sets })},
 		{"slots", "N", "sessions at once", number(func(w *wish) *int { return &w.Slots })},
 		{"tls", "BOOL", "rtsps, with a certificate signed by itself", boolean(func(w *wish) *bool { return &w.TLS })},

@@ -18,6 +18,16 @@ const (
 	Auto Transport = "auto"
 )
 
+// KeyFrameRequest is whether a camera is asked for a key frame, which every viewer of its stream then gets too.
+type KeyFrameRequest string
+
+// The ways to ask. Auto asks with a picture loss indication (RFC 4585) where a still would have to wait.
+const (
+	AutoRequest      KeyFrameRequest = "auto"
+	FullIntraRequest KeyFrameRequest = "fir" // RFC 5104, for the few that know only this
+	NoRequest        KeyFrameRequest = "off"
+)
+
 // Stream is which of a camera's streams is meant.
 type Stream string
 
@@ -58,18 +68,19 @@ type Camera struct {
 	SnapshotAuth    SnapshotAuth // how to log in there
 	HTTPConnections int          // that its HTTP address allows us at the same time
 
-	Transport      Transport
-	MaxConnections int  // that the address allows, all clients together
-	Reserve        int  // of these, how many are never ours
-	LimitAssumed   bool // nobody said what the limit is
-	Timeout        time.Duration
-	SessionTimeout time.Duration // how long the camera may hold a session that ended without TEARDOWN
+	Transport       Transport
+	KeyFrameRequest KeyFrameRequest
+	MaxConnections  int  // that the address allows, all clients together
+	Reserve         int  // of these, how many are never ours
+	LimitAssumed    bool // nobody said what the limit is
+	Timeout         time.Duration
+	SessionTimeout  time.Duration // how long the camera may hold a session that ended without TEARDOWN
 }
 
 // Defaults returns what a camera is when nothing is configured.
 func Defaults() Camera {
 	return Camera{
-		Port: DefaultPort, Scheme: "rtsp", Path: DefaultPath, Stream: Main, Channel: 1, Password: ImpliedSecret(), Transport: TCP,
+		Port: DefaultPort, Scheme: "rtsp", Path: DefaultPath, Stream: Main, Channel: 1, Password: ImpliedSecret(), Transport: TCP, KeyFrameRequest: AutoRequest,
 		SnapshotAuth: AuthAuto, HTTPConnections: DefaultHTTPConnections,
 		MaxConnections: DefaultMaxConnections, LimitAssumed: true,
 		Timeout: DefaultTimeout, SessionTimeout: DefaultSessionTimeout,

@@ -23,13 +23,14 @@ type Config struct {
 
 	Username, Password string // set: every DESCRIBE and SETUP must log in (required for Digest and Basic)
 
-	Delay   time.Duration // what it delays is said by the temper: an answer, the first key frame, the time between two RTCP packets
-	GOP     time.Duration // from key frame to key frame; default 1 s, LongGOP 30 s; at most 60 s. Only H264 and H265 know another than their own
-	Slots   int           // sessions at once; 0 is no limit, except for the tempers with slots: 2
-	Full    Full          // what the session after the last slot gets; default RefuseSetup
-	Linger  time.Duration // how long a session that ended without TEARDOWN keeps its slot; LingeringSlots: default 10 s
-	UDP     bool          // the tempers that give a picture also send it over UDP, from a free pair of ports
-	Picture int           // 0 to 3: which of four pictures the camera sees (red, lime, blue, yellow bar on top)
+	Delay    time.Duration // what it delays is said by the temper: an answer, the first key frame, the time between two RTCP packets
+	GOP      time.Duration // from key frame to key frame; default 1 s, LongGOP 30 s; at most 60 s. Only H264 and H265 know another than their own
+	Slots    int           // sessions at once; 0 is no limit, except for the tempers with slots: 2
+	Full     Full          // what the session after the last slot gets; default RefuseSetup
+	Linger   time.Duration // how long a session that ended without TEARDOWN keeps its slot; LingeringSlots: default 10 s
+	Requests Requests      // how it takes a request for a key frame; default IgnoresRequests. The tempers that give a picture, over TCP
+	UDP      bool          // the tempers that give a picture also send it over UDP, from a free pair of ports
+	Picture  int           // 0 to 3: which of four pictures the camera sees (red, lime, blue, yellow bar on top)
 
 	Codec        Codec // default H264
 	Clip         *Clip // to show instead of the embedded film of the codec: Codec, GOP and Picture are then the clip's
@@ -45,6 +46,16 @@ type Full string
 const (
 	RefuseSetup Full = "453"   // "453 Not Enough Bandwidth" at SETUP
 	CloseAtPlay Full = "close" // SETUP is granted, PLAY is answered by FIN (Tapo)
+)
+
+// Requests is how a camera takes RTCP that asks for a key frame (RFC 4585, RFC 5104).
+type Requests string
+
+// The ways cameras take it.
+const (
+	IgnoresRequests  Requests = "ignore"
+	ObeysRequests    Requests = "obey"    // the next picture is a key frame
+	DislikesRequests Requests = "dislike" // it closes the connection
 )
 
 // Camera is one running simulated camera. Its methods may be called from several goroutines.

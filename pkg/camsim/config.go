@@ -32,6 +32,7 @@ func (b behaviour) complete(config Config, film *film) (Config, error) {
 	config.Slots = cmp.Or(config.Slots, b.defaults.Slots)
 	config.Linger = cmp.Or(config.Linger, b.defaults.Linger)
 	config.Full = cmp.Or(config.Full, RefuseSetup)
+	config.Requests = cmp.Or(config.Requests, IgnoresRequests)
 	if !config.Address.Addr().IsValid() {
 		port := cmp.Or(config.Address.Port(), DefaultPort)
 		config.Address = netip.AddrPortFrom(DrawSubnet().Addr().Next(), port)
@@ -49,6 +50,8 @@ func (b behaviour) check(config Config) error {
 		return fmt.Errorf("path %q does not begin with a slash", config.Path)
 	case config.Full != RefuseSetup && config.Full != CloseAtPlay:
 		return fmt.Errorf("full %q is neither %q nor %q", config.Full, RefuseSetup, CloseAtPlay)
+	case config.Requests != IgnoresRequests && config.Requests != ObeysRequests && config.Requests != DislikesRequests:
+		return fmt.Errorf("requests %q is none of %q, %q and %q", config.Requests, IgnoresRequests, ObeysRequests, DislikesRequests)
 	case config.Slots < 0 || config.Delay < 0 || config.Linger < 0:
 		return errors.New("a negative option")
 	case b.login && config.Username == "":

@@ -37,6 +37,8 @@ type Counts struct {
 	Plays     int `json:"plays"`
 	Teardowns int `json:"teardowns"`
 
+	KeyFrameRequests int `json:"key_frame_requests"` // by RTCP, about the source that it has: PLI and FIR
+
 	Followed int `json:"followed"` // connections at the address a redirecting camera named
 }
 

@@ -12,7 +12,9 @@ import (
 	"github.com/bluenviron/gortsplib/v5"
 	"github.com/bluenviron/gortsplib/v5/pkg/auth"
 	"github.com/bluenviron/gortsplib/v5/pkg/base"
+	"github.com/bluenviron/gortsplib/v5/pkg/description"
 	"github.com/bluenviron/gortsplib/v5/pkg/liberrors"
+	"github.com/pion/rtcp"
 )
 
 // manners is in what a good server may differ from a healthy one and still be good.
@@ -90,6 +92,7 @@ type goodSession struct {
 	stop   context.CancelFunc
 	start  sync.Once
 	slot   bool
+	asked  chan struct{} // a key frame was asked for, and is to come
 }
 
 // OnRequest counts, and takes its time where the temper says so.
@@ -148,6 +151,7 @@ func (g *goodServer) OnSetup(ctx *gortsplib.ServerHandlerOnSetupCtx) (*base.Resp
 			return &base.Response{StatusCode: base.StatusNotEnoughBandwidth}, nil, nil
 		}
 	}
+	session.asked = make(chan struct{}, 1)
 	session.ctx, session.stop = context.WithCancel(g.c.ctx)
 	ctx.Session.SetUserData(session)
 	g.c.tally.sessionBegan()
@@ -167,7 +171,49 @@ func (g *goodServer) OnPlay(ctx *gortsplib.ServerHandlerOnPlayCtx) (*base.Respon
 			return &base.Response{StatusCode: base.StatusNotEnoughBandwidth}, errors.New("no slot is free")
 		}
 	}
+	ctx.Session.OnPacketRTCPAny(func(_ *description.Media, packet rtcp.Packet) {
+		if session.asks(packet) {
+			g.requested(ctx.Conn, session)
+		}
+	})
 	return &base.Response{StatusCode: base.StatusOK}, nil
+}
+
+// asks reports whether an RTCP packet asks for a key frame of this session's source.
+func (s *goodSession) asks(packet rtcp.Packet) bool {
+	ssrc := func(source uint32) bool {
+		stats := s.stream.Stats()
+		for _, media := range stats.Medias {
+			for _, format := range media.Formats {
+				if format.LocalSSRC == source {
+					return true
+				}
+			}
+		}
+		return false
+	}
+	switch packet := packet.(type) {
+	case *rtcp.PictureLossIndication:
+		return ssrc(packet.MediaSSRC)
+	case *rtcp.FullIntraRequest:
+		return len(packet.FIR) == 1 && ssrc(packet.FIR[0].SSRC)
+	}
+	return false
+}
+
+// requested treats a request for a key frame as the camera does.
+func (g *goodServer) requested(conn *gortsplib.ServerConn, session *goodSession) {
+	g.c.tally.add(func(c *Counts) { c.KeyFrameRequests++ })
+	switch g.c.config.Requests {
+	case ObeysRequests:
+		select {
+		case session.asked <- struct{}{}:
+		default:
+		}
+	case DislikesRequests:
+		_ = conn.NetConn().Close()
+	case IgnoresRequests:
+	}
 }
 
 // OnResponse starts the video when PLAY has been granted: not in OnPlay, because what is written before

@@ -15,6 +15,7 @@ func (g *goodServer) play(session *goodSession) {
 		times = &timetable{feed: g.feed, began: time.Now(), frameTime: g.c.film.frameTime}
 	}
 	media := session.stream.Desc.Medias[0]
+	ahead := 0 // pictures that were left out for key frames that were asked for
 	for timer := time.NewTimer(time.Until(times.due(n))); ; timer.Reset(time.Until(times.due(n))) {
 		select {
 		case <-timer.C:
@@ -22,7 +23,14 @@ func (g *goodServer) play(session *goodSession) {
 			timer.Stop()
 			return
 		}
-		for _, packet := range packets.pack(g.feed.at(n), n) {
+		select {
+		case <-session.asked:
+			for !g.feed.at(n + ahead).key {
+				ahead++
+			}
+		default:
+		}
+		for _, packet := range packets.pack(g.feed.at(n+ahead), n) {
 			if session.stream.WritePacketRTP(media, packet) != nil {
 				timer.Stop()
 				return

@@ -112,11 +112,12 @@ type Attempt struct {
 
 // Result is what a visit gave. The still counts only when Err is nil.
 type Result struct {
-	Still    Still
-	Source   string    // that gave the still
-	Attempts []Attempt // in order; never nil
-	Dialled  bool      // the camera was dialled; when not, the visit was skipped
-	Err      *fault.Error
+	Still             Still
+	Source            string    // that gave the still
+	Attempts          []Attempt // in order; never nil
+	Dialled           bool      // the camera was dialled; when not, the visit was skipped
+	KeyFrameRequested bool      // by any of them
+	Err               *fault.Error
 }
 
 // Visit tries the sources in order until one gives a valid still, the time of the visit is used up, or an error says
@@ -144,6 +145,7 @@ func (c Chain) Visit(ctx context.Context, v Visit) Result {
 		still, report := source.Capture(ctx, v)
 		report.Err = byBrand(v.Camera, report.Err)
 		result.Dialled = result.Dialled || report.Dialled
+		result.KeyFrameRequested = result.KeyFrameRequested || report.KeyFrameRequested
 		result.Attempts = append(result.Attempts, Attempt{
 			Source: source.Name(), OK: report.Err == nil, DurationMS: time.Since(began).Milliseconds(), Error: report.Err,
 		})

@@ -115,6 +115,6 @@ func withStrike(problem *fault.Error, held *ledger.Held) *fault.Error {
 func targetOf(cam camera.Camera, password string) rtsp.Target {
 	return rtsp.Target{
 		Address: cam.Address, Scheme: cam.Scheme, Host: cam.Host, Path: cam.Path,
-		Username: cam.Username, Password: password, Transport: cam.Transport,
+		Username: cam.Username, Password: password, Transport: cam.Transport, KeyFrameRequest: cam.KeyFrameRequest,
 	}
 }

@@ -346,7 +346,7 @@ func (r *relayedVisit) target(where string) (rtsp.Target, error) {
 		address = r.keeper.Resolve(u.Hostname(), u.Port())
 	}
 	return rtsp.Target{
-		Address: address, Scheme: "rtsp", Host: u.Hostname(), Path: u.RequestURI(), Transport: camera.TCP, Agent: r.agent,
+		Address: address, Scheme: "rtsp", Host: u.Hostname(), Path: u.RequestURI(), Transport: camera.TCP, KeyFrameRequest: camera.NoRequest, Agent: r.agent,
 	}, nil
 }
 

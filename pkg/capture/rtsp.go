@@ -69,7 +69,7 @@ func (r *RTSP) Capture(ctx context.Context, v Visit) (Still, Report) {
 		f, err = r.fetch(ctx, v)
 		f.dialled = true
 	}
-	report := Report{Dialled: f.dialled}
+	report := Report{Dialled: f.dialled, KeyFrameRequested: f.requested}
 	if err != nil {
 		// Of such JPEGs ffmpeg would make a picture, and a wrong one.
 		report.Final = errors.Is(err, rtsp.ErrRedirected) || errors.Is(err, depacketize.ErrMisfit) || errors.Is(err, depacketize.ErrHugeJPEG)
@@ -83,9 +83,10 @@ func (r *RTSP) Capture(ctx context.Context, v Visit) (Still, Report) {
 
 // fetched is a key frame that is not yet a picture.
 type fetched struct {
-	dialled bool
-	still   Still
-	waiting *ffmpeg.Poised
+	dialled   bool
+	requested bool // a key frame was
+	still     Still
+	waiting   *ffmpeg.Poised
 }
 
 // fetch dials the camera. Its visit counts with the decoder until it leaves: here, unless there is a key frame.
@@ -97,6 +98,7 @@ func (r *RTSP) fetch(ctx context.Context, v Visit) (f fetched, problem *fault.Er
 		defer func() {
 			session := stream.Close()
 			end = ending{session.Local, session.Lingers()}
+			f.requested = session.Requested
 		}()
 		if err != nil {
 			return end, r.explain(v, err)

@@ -39,24 +39,25 @@ func (l *loader) defaults(n *node, into *defaultValues) {
 // common are the readers of what both defaults and cameras have.
 func (l *loader) common(c *camera.Camera, at *limits) map[string]func(*node) {
 	return map[string]func(*node){
-		"brand":            func(n *node) { l.brand(n, &c.Brand) },
-		"channel":          func(n *node) { l.number(n, 1, 256, &c.Channel) },
-		"port":             func(n *node) { l.port(n, &c.Port) },
-		"path":             func(n *node) { l.pathInto(n, &c.Path) },
-		"sub_path":         func(n *node) { l.subPath(n, &c.SubPath) },
-		"username":         func(n *node) { l.text(n, &c.Username) },
-		"password":         nil, // these three are read together
-		"password_file":    nil,
-		"password_env":     nil,
-		"transport":        func(n *node) { l.transport(n, &c.Transport) },
-		"max_connections":  func(n *node) { at.max = n; l.number(n, 1, 1000, &c.MaxConnections) },
-		"reserve":          func(n *node) { at.reserve = n; l.number(n, 0, 999, &c.Reserve) },
-		"stream":           func(n *node) { l.stream(n, &c.Stream) },
-		"snapshot":         func(n *node) { l.snapshot(n, &c.Snapshot) },
-		"snapshot_auth":    func(n *node) { l.snapshotAuth(n, &c.SnapshotAuth) },
-		"http_connections": func(n *node) { l.number(n, 1, 1000, &c.HTTPConnections) },
-		"timeout":          func(n *node) { l.duration(n, time.Nanosecond, &c.Timeout) },
-		"session_timeout":  func(n *node) { l.duration(n, 0, &c.SessionTimeout) },
+		"brand":             func(n *node) { l.brand(n, &c.Brand) },
+		"channel":           func(n *node) { l.number(n, 1, 256, &c.Channel) },
+		"port":              func(n *node) { l.port(n, &c.Port) },
+		"path":              func(n *node) { l.pathInto(n, &c.Path) },
+		"sub_path":          func(n *node) { l.subPath(n, &c.SubPath) },
+		"username":          func(n *node) { l.text(n, &c.Username) },
+		"password":          nil, // these three are read together
+		"password_file":     nil,
+		"password_env":      nil,
+		"transport":         func(n *node) { l.transport(n, &c.Transport) },
+		"key_frame_request": func(n *node) { l.keyFrameRequest(n, &c.KeyFrameRequest) },
+		"max_connections":   func(n *node) { at.max = n; l.number(n, 1, 1000, &c.MaxConnections) },
+		"reserve":           func(n *node) { at.reserve = n; l.number(n, 0, 999, &c.Reserve) },
+		"stream":            func(n *node) { l.stream(n, &c.Stream) },
+		"snapshot":          func(n *node) { l.snapshot(n, &c.Snapshot) },
+		"snapshot_auth":     func(n *node) { l.snapshotAuth(n, &c.SnapshotAuth) },
+		"http_connections":  func(n *node) { l.number(n, 1, 1000, &c.HTTPConnections) },
+		"timeout":           func(n *node) { l.duration(n, time.Nanosecond, &c.Timeout) },
+		"session_timeout":   func(n *node) { l.duration(n, 0, &c.SessionTimeout) },
 	}
 }
 
@@ -64,6 +65,12 @@ func (l *loader) transport(n *node, into *camera.Transport) {
 	text := string(*into)
 	l.oneOf(n, []string{string(camera.TCP), string(camera.UDP), string(camera.Auto)}, &text)
 	*into = camera.Transport(text)
+}
+
+func (l *loader) keyFrameRequest(n *node, into *camera.KeyFrameRequest) {
+	text := string(*into)
+	l.oneOf(n, []string{string(camera.AutoRequest), string(camera.FullIntraRequest), string(camera.NoRequest)}, &text)
+	*into = camera.KeyFrameRequest(text)
 }
 
 // snapshot reads where a camera's own picture is. A password does not belong there: it has a placeholder.

@@ -93,15 +93,15 @@ func TestACameraIsTheDefaultsAndWhatItSaysItself(t *testing.T) {
 	dir := filepath.Dir(c.Path)
 	want := []camera.Camera{
 		{ID: "gate", Host: "192.168.125.19", Address: netip.MustParseAddrPort("192.168.125.19:554"), Port: 554, Scheme: "rtsp", Path: "/a?b=c%20d",
-			Username: "viewer", Password: camera.Secret{Env: "HOUSE_PW"}, Model: "Tapo C110", Brand: "tapo", Transport: camera.UDP, MaxConnections: 3, Reserve: 1, Timeout: 2 * time.Second},
+			Username: "viewer", Password: camera.Secret{Env: "HOUSE_PW"}, Model: "Tapo C110", Brand: "tapo", Transport: camera.UDP, KeyFrameRequest: camera.AutoRequest, MaxConnections: 3, Reserve: 1, Timeout: 2 * time.Second},
 		{ID: "門", Host: "fe80::1%eth0", Address: netip.MustParseAddrPort("[fe80::1%eth0]:9554"), Port: 9554, Scheme: "rtsp", Path: "/live",
-			Transport: camera.Auto, MaxConnections: 3, Reserve: 1, Timeout: 2 * time.Second},
+			Transport: camera.Auto, KeyFrameRequest: camera.AutoRequest, MaxConnections: 3, Reserve: 1, Timeout: 2 * time.Second},
 		{ID: "007", Host: "nvr.lan", Port: 8554, Scheme: "rtsp", Path: "/live", Username: "null-and-void", Password: camera.Secret{File: dir + "/pw"},
-			Transport: camera.UDP, MaxConnections: 8, Reserve: 1, Timeout: 90 * time.Second},
+			Transport: camera.UDP, KeyFrameRequest: camera.AutoRequest, MaxConnections: 8, Reserve: 1, Timeout: 90 * time.Second},
 		{ID: "yard", Host: "192.168.125.45", Address: netip.MustParseAddrPort("192.168.125.45:322"), Port: 322, Scheme: "rtsps", Path: "/sub",
-			Username: "ad@min", Password: camera.PlainSecret("h/u"), Transport: camera.UDP, MaxConnections: 4, Reserve: 2, Timeout: 2 * time.Second},
+			Username: "ad@min", Password: camera.PlainSecret("h/u"), Transport: camera.UDP, KeyFrameRequest: camera.AutoRequest, MaxConnections: 4, Reserve: 2, Timeout: 2 * time.Second},
 		{ID: "bare", Host: "10.0.0.1", Address: netip.MustParseAddrPort("10.0.0.1:554"), Port: 554, Scheme: "rtsp", Path: "/",
-			Username: "viewer", Password: camera.PlainSecret(""), Transport: camera.UDP, MaxConnections: 3, Reserve: 1, Timeout: 2 * time.Second},
+			Username: "viewer", Password: camera.PlainSecret(""), Transport: camera.UDP, KeyFrameRequest: camera.AutoRequest, MaxConnections: 3, Reserve: 1, Timeout: 2 * time.Second},
 	}
 	for i := range want {
 		want[i].Stream, want[i].Channel = camera.Main, 1

@@ -57,23 +57,24 @@ type DocumentGo2rtc struct {
 
 // DocumentCommon is what the defaults say, and each camera.
 type DocumentCommon struct {
-	Port            uint16              `json:"port"`
-	Path            string              `json:"path"`
-	Username        string              `json:"username"`
-	PasswordFrom    string              `json:"password_from"` // "file X", "credential X", "$X", "this file", or "" for none
-	Transport       camera.Transport    `json:"transport"`
-	Brand           string              `json:"brand"` // "" where none is known
-	Stream          camera.Stream       `json:"stream"`
-	Channel         int                 `json:"channel"`
-	SubPath         string              `json:"sub_path"` // of the smaller stream, "" where nobody names it; Path is the one that is taken
-	MaxConnections  int                 `json:"max_connections"`
-	LimitAssumed    bool                `json:"limit_assumed"`
-	Reserve         int                 `json:"reserve"`
-	Snapshot        string              `json:"snapshot"` // its own picture over HTTP, "" where it gives none
-	SnapshotAuth    camera.SnapshotAuth `json:"snapshot_auth"`
-	HTTPConnections int                 `json:"http_connections"`
-	Timeout         string              `json:"timeout"`
-	SessionTimeout  string              `json:"session_timeout"`
+	Port            uint16                 `json:"port"`
+	Path            string                 `json:"path"`
+	Username        string                 `json:"username"`
+	PasswordFrom    string                 `json:"password_from"` // "file X", "credential X", "$X", "this file", or "" for none
+	Transport       camera.Transport       `json:"transport"`
+	KeyFrameRequest camera.KeyFrameRequest `json:"key_frame_request"`
+	Brand           string                 `json:"brand"` // "" where none is known
+	Stream          camera.Stream          `json:"stream"`
+	Channel         int                    `json:"channel"`
+	SubPath         string                 `json:"sub_path"` // of the smaller stream, "" where nobody names it; Path is the one that is taken
+	MaxConnections  int                    `json:"max_connections"`
+	LimitAssumed    bool                   `json:"limit_assumed"`
+	Reserve         int                    `json:"reserve"`
+	Snapshot        string                 `json:"snapshot"` // its own picture over HTTP, "" where it gives none
+	SnapshotAuth    camera.SnapshotAuth    `json:"snapshot_auth"`
+	HTTPConnections int                    `json:"http_connections"`
+	Timeout         string                 `json:"timeout"`
+	SessionTimeout  string                 `json:"session_timeout"`
 }
 
 // DocumentCam is one camera of a Document, with the defaults applied.
@@ -140,7 +141,7 @@ func (c *Config) Redacted() Document {
 
 func commonOf(c camera.Camera) DocumentCommon {
 	return DocumentCommon{
-		Port: c.Port, Path: redact.String(c.Path), Username: c.Username, PasswordFrom: from(c.Password), Transport: c.Transport, Brand: c.Brand, Stream: c.Stream, Channel: c.Channel,
+		Port: c.Port, Path: redact.String(c.Path), Username: c.Username, PasswordFrom: from(c.Password), Transport: c.Transport, KeyFrameRequest: c.KeyFrameRequest, Brand: c.Brand, Stream: c.Stream, Channel: c.Channel,
 		SubPath:        redact.String(c.SubPath),
 		MaxConnections: c.MaxConnections, LimitAssumed: c.LimitAssumed, Reserve: c.Reserve,
 		Snapshot: shownSnapshot(c.Snapshot), SnapshotAuth: c.SnapshotAuth, HTTPConnections: c.HTTPConnections,

@@ -31,6 +31,8 @@ const template = `# camwarden: which cameras there are, and how to treat them.
 #  path: /stream1
 # tcp, udp or auto.
 #  transport: tcp
+# auto, fir or off: whether a still that would have to wait asks the camera for a key frame (RTCP), which every viewer then gets too.
+#  key_frame_request: auto
 # The maker (hikvision, dahua, reolink, tapo, ...): gives path, port and limit where a camera names none; see docs/cameras.md.
 #  brand: ""
 # main or sub: of which stream a still is taken. The smaller one needs a brand, or its path.

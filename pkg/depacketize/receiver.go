@@ -67,6 +67,7 @@ type Receiver struct {
 	early    [][]byte // these packets
 	last     uint16   // number of the last packet of our type
 
+	start     Start
 	candidate candidate
 	taken     time.Time // when the latest packet of our type came
 	frame     *KeyFrame
@@ -190,6 +191,7 @@ func (r *Receiver) Take(raw []byte) error {
 func (r *Receiver) takeOurs() error {
 	p := &r.packet
 	r.last = p.sequence
+	r.starts(p.payload)
 	s := r.sourceOf(p)
 	if s == nil {
 		return nil

@@ -69,24 +69,25 @@ type Summary struct {
 
 // Visit is one camera's part of a round.
 type Visit struct {
-	Camera     string            `json:"camera"`
-	Address    string            `json:"address"` // ip:port; the host as written while it is not resolved
-	OK         bool              `json:"ok"`
-	Skipped    bool              `json:"skipped"` // never dialled
-	Source     string            `json:"source"`  // the source that gave the still
-	File       string            `json:"file"`    // where the still was written; empty when it was not
-	CapturedAt *time.Time        `json:"captured_at"`
-	WaitedMS   int64             `json:"waited_ms"`   // from the dial to the key frame's first byte
-	KeyFrameMS int64             `json:"keyframe_ms"` // from there to its last; 0 when the source cannot tell
-	DecodeMS   int64             `json:"decode_ms"`   // from the key frame to the JPEG; 0 likewise, and when there was nothing to decode
-	DurationMS int64             `json:"duration_ms"`
-	Width      int               `json:"width"`
-	Height     int               `json:"height"`
-	Bytes      int               `json:"bytes"`
-	Codec      string            `json:"codec"`
-	Repeated   bool              `json:"repeated"` // the camera sent the very bytes of its last still: a frozen picture, or a cache
-	Attempts   []capture.Attempt `json:"attempts"`
-	Error      *fault.Error      `json:"error"`
+	Camera            string            `json:"camera"`
+	Address           string            `json:"address"` // ip:port; the host as written while it is not resolved
+	OK                bool              `json:"ok"`
+	Skipped           bool              `json:"skipped"` // never dialled
+	Source            string            `json:"source"`  // the source that gave the still
+	File              string            `json:"file"`    // where the still was written; empty when it was not
+	CapturedAt        *time.Time        `json:"captured_at"`
+	WaitedMS          int64             `json:"waited_ms"`                     // from the dial to the key frame's first byte
+	KeyFrameMS        int64             `json:"keyframe_ms"`                   // from there to its last; 0 when the source cannot tell
+	KeyFrameRequested bool              `json:"key_frame_requested,omitempty"` // the camera was asked for a key frame, which its viewers got too
+	DecodeMS          int64             `json:"decode_ms"`                     // from the key frame to the JPEG; 0 likewise, and when there was nothing to decode
+	DurationMS        int64             `json:"duration_ms"`
+	Width             int               `json:"width"`
+	Height            int               `json:"height"`
+	Bytes             int               `json:"bytes"`
+	Codec             string            `json:"codec"`
+	Repeated          bool              `json:"repeated"` // the camera sent the very bytes of its last still: a frozen picture, or a cache
+	Attempts          []capture.Attempt `json:"attempts"`
+	Error             *fault.Error      `json:"error"`
 }
 
 // Streams is what the round did with go2rtc's streams. Kept are those of ours that were not removed, and why.

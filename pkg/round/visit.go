@@ -179,7 +179,7 @@ func (r *runner) resolve(ctx context.Context, cam camera.Camera) (camera.Camera,
 
 // keep turns the result of the sources into a visit, and stores the still.
 func (r *runner) keep(cam camera.Camera, result capture.Result) Visit {
-	v := Visit{Camera: cam.ID, Address: addressOf(cam), Attempts: result.Attempts, Error: result.Err, Skipped: !result.Dialled && result.Err != nil}
+	v := Visit{Camera: cam.ID, Address: addressOf(cam), Attempts: result.Attempts, KeyFrameRequested: result.KeyFrameRequested, Error: result.Err, Skipped: !result.Dialled && result.Err != nil}
 	if v.Attempts == nil {
 		v.Attempts = []capture.Attempt{}
 	}

@@ -62,6 +62,10 @@ func (t *talk) explain(err error) error {
 		return t.timeout()
 	}
 	f := t.fault(why.Class, "%s", why.Message)
+	if why.Class == fault.Closed && t.session.Requested {
+		return t.fault(why.Class, "%s after it was asked for a key frame", why.Message).
+			WithHint("if it does so each time, set key_frame_request: off for this camera")
+	}
 	if why.Hint != "" {
 		f = f.WithHint("%s", why.Hint)
 	}

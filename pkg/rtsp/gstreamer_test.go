@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -17,14 +18,14 @@ import (
 )
 
 // gstreamer starts GStreamer's RTSP server with a pipeline that makes its own picture.
-func gstreamer(t *testing.T, host, pipeline, user, password string) netip.AddrPort {
+func gstreamer(t testing.TB, host, pipeline, user, password string, beside ...string) netip.AddrPort {
 	t.Helper()
 	const python = "/usr/bin/python3" // Debian's: another one does not find the packages of apt
 	check := exec.Command(python, "testdata/gstreamer.py", "--check")
 	if out, err := check.CombinedOutput(); err != nil {
 		t.Skipf("GStreamer's RTSP server is not installed (python3-gi gir1.2-gst-rtsp-server-1.0 gstreamer1.0-plugins-{base,good,bad,ugly}): %v: %s", err, out)
 	}
-	server := exec.Command(python, "testdata/gstreamer.py", host, pipeline, user, password)
+	server := exec.Command(python, slices.Concat([]string{"testdata/gstreamer.py", host, pipeline, user, password}, beside)...)
 	server.Env = append(os.Environ(), "GST_REGISTRY="+filepath.Join(t.TempDir(), "registry"))
 	server.Stderr = os.Stderr
 	out, err := server.StdoutPipe()

@@ -51,6 +51,7 @@ func (t *talk) receive() error {
 			t.note(fault.KeyFrame)
 			deadline = t.whole
 		}
+		t.requestKeyFrame()
 		if err := t.receiveOrSettle(deadline); err != nil {
 			return err
 		}

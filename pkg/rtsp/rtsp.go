@@ -32,9 +32,10 @@ type Target struct {
 	Host               string         // as the user wrote it: the name in the certificate of rtsps
 	Path               string         // with leading slash and query, without user-info
 	Username, Password string
-	Transport          camera.Transport    // TCP when empty; Auto is TCP, and UDP where the camera refuses that (461)
-	Codecs             []depacketize.Codec // of use to the caller; none named: all. A camera without any of them is left before SETUP
-	Agent              string              // what we call ourselves there; "camwarden" when empty
+	Transport          camera.Transport       // TCP when empty; Auto is TCP, and UDP where the camera refuses that (461)
+	Codecs             []depacketize.Codec    // of use to the caller; none named: all. A camera without any of them is left before SETUP
+	KeyFrameRequest    camera.KeyFrameRequest // whether a key frame is asked for; AutoRequest when empty
+	Agent              string                 // what we call ourselves there; "camwarden" when empty
 
 	// RootCAs are whom to trust with rtsps. Without them the certificate is not verified: cameras sign their own,
 	// with a name that is not theirs, so the system's list of authorities would refuse nearly all of them.
@@ -83,6 +84,8 @@ type Session struct {
 	Opened   bool // SETUP was granted, or was sent and never answered: a session may have stood
 	TornDown bool // the camera confirmed its end: it answered TEARDOWN, or hung up in order when it had read it
 	Told     bool // it gave a picture, and its kernel acknowledged TEARDOWN, which it then did not answer; the connection was closed
+
+	Requested bool // a key frame was asked for
 
 	Local netip.AddrPort // our end of the connection, by which the kernel knows it; the zero AddrPort when there was none
 }

@@ -43,6 +43,7 @@ type talk struct {
 	server    string // as the camera says it
 	realm     string // of its first challenge
 	sessionID string
+	requested bool // a key frame
 	mute      bool // OPTIONS was not answered in time
 	granted   bool // SETUP was
 	session   Session

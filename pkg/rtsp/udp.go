@@ -15,6 +15,7 @@ const window = 32
 type sockets struct {
 	rtp, rtcp *net.UDPConn
 	port      int
+	reports   int        // the port that the camera takes RTCP at; 0 or less where it named none
 	camera    netip.Addr // nobody else is listened to, but whom the camera announced
 	announced netip.Addr // the source of its answer to SETUP (RFC 2326 section 12.39); invalid when it named none
 	stranger  netip.Addr // somebody who sent here unannounced
@@ -74,6 +75,15 @@ func (s *sockets) greet(rtpPort, rtcpPort int) {
 			_, _ = one.conn.WriteToUDPAddrPort(one.packet, netip.AddrPortFrom(s.camera, uint16(one.port)))
 		}
 	}
+}
+
+// report sends RTCP to the camera, if it said where to, and reports whether it could.
+func (s *sockets) report(raw []byte) bool {
+	if s.reports <= 1023 || s.reports > 65535 {
+		return false
+	}
+	_, err := s.rtcp.WriteToUDPAddrPort(raw, netip.AddrPortFrom(s.camera, uint16(s.reports)))
+	return err == nil
 }
 
 // read returns the next datagram of the camera's, valid until the next call.

@@ -1,4 +1,5 @@
-"""Serve one GStreamer pipeline over RTSP at /stream1, perhaps behind a digest log-in. Prints host:port when it listens."""
+"""Serve one GStreamer pipeline over RTSP at /stream1, perhaps behind a digest log-in, perhaps with another pipeline beside it that runs
+all the time. Prints host:port when it listens."""
 import sys
 
 import gi
@@ -33,6 +34,9 @@ if user:
     permissions.add_permission_for_role("user", "media.factory.access", True)
     permissions.add_permission_for_role("user", "media.factory.construct", True)
     factory.set_permissions(permissions)
+if len(sys.argv) > 5:
+    beside = Gst.parse_launch(sys.argv[5])
+    beside.set_state(Gst.State.PLAYING)
 server.get_mount_points().add_factory("/stream1", factory)
 server.attach(None)
 print("%s:%d" % (host, server.get_bound_port()), flush=True)
