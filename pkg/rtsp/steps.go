@@ -11,6 +11,7 @@ import (
 	"github.com/camwarden/camwarden/pkg/camera"
 	"github.com/camwarden/camwarden/pkg/depacketize"
 	"github.com/camwarden/camwarden/pkg/fault"
+	"github.com/camwarden/camwarden/pkg/login"
 )
 
 // goodbyeBytes is how much video we read past while we wait for the answer to TEARDOWN. It is generous, because to
@@ -291,6 +292,9 @@ func (t *talk) goodbye() {
 		return
 	}
 	answer, err := t.lastAnswer()
+	if err == nil && t.renews(answer) && t.send(methodTeardown, t.base, nil) == nil {
+		answer, err = t.lastAnswer()
+	}
 	if err != nil && isTimeout(err) && t.wire.hangUp() {
 		t.wire.failed = nil
 		t.wire.until(deadline)
@@ -303,6 +307,19 @@ func (t *talk) goodbye() {
 		return
 	}
 	t.session.TornDown = answer.status >= 200 && answer.status < 300 || answer.status == statusSessionNotFound
+}
+
+// renews takes a new nonce, where the answer says that the last one was too old.
+func (t *talk) renews(answer *answer) bool {
+	if answer.status != http.StatusUnauthorized || t.login == nil {
+		return false
+	}
+	next := login.New(answer.header["www-authenticate"], t.target.Username, t.target.Password)
+	if next == nil || !next.Stale() {
+		return false
+	}
+	t.login = next
+	return true
 }
 
 // lastAnswer waits for the answer to TEARDOWN.
