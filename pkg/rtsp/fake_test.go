@@ -93,6 +93,12 @@ func (f *fake) serve() {
 func (f *fake) talk(l *line) {
 	reader := bufio.NewReader(l.conn)
 	for !l.over {
+		if next, err := reader.Peek(4); err == nil && next[0] == '$' { // RTCP of the client's
+			if _, err := reader.Discard(4 + int(binary.BigEndian.Uint16(next[2:]))); err != nil {
+				return
+			}
+			continue
+		}
 		var request strings.Builder
 		for !strings.HasSuffix(request.String(), "\r\n\r\n") {
 			text, err := reader.ReadString('\n')

@@ -125,7 +125,9 @@ func hostilities() []hostility {
 			}
 		}), fault.Protocol, fault.KeyFrame, rtsp.Limits{Whole: 20 * time.Second}},
 		{"sends on channels never announced", showing(func(l *line) {
-			for n := uint16(0); l.write(packet(byte(7+n%200), n, uint32(n), true, []byte("\x65\x88"+strings.Repeat("x", 60000))...)); n++ {
+			raw := packet(7, 0, 0, true, []byte("\x65\x88"+strings.Repeat("x", 60000))...)
+			for n := byte(0); l.write(raw); n++ { // in place: the memory that is watched is ours too
+				raw[1], raw[7] = 7+n%200, n
 			}
 		}), fault.Protocol, fault.Media, rtsp.Limits{Whole: 20 * time.Second}},
 		{"sends parameter sets without end", showing(func(l *line) {
