@@ -13,6 +13,7 @@ import (
 	"github.com/camwarden/camwarden/pkg/camera"
 	"github.com/camwarden/camwarden/pkg/depacketize"
 	"github.com/camwarden/camwarden/pkg/fault"
+	"github.com/camwarden/camwarden/pkg/ffmpeg"
 	"github.com/camwarden/camwarden/pkg/jpeg"
 	"github.com/camwarden/camwarden/pkg/slot"
 	"github.com/camwarden/camwarden/pkg/snapshot"
@@ -103,7 +104,7 @@ func (h *HTTP) Capture(ctx context.Context, v Visit) (Still, Report) {
 		return Still{}, report
 	}
 	still.Repeated = h.last.repeats(v.Camera.ID, still.JPEG)
-	if report.Err = h.own.picture(ctx, v, &still, nil); report.Err == nil && still.Repeated {
+	if report.Err = h.own.picture(ctx, v, &still, ffmpeg.Special{}, nil); report.Err == nil && still.Repeated {
 		h.notice("camera " + v.Camera.ID + " sent the very bytes of its last still: it is frozen, or a cache stands before it")
 	}
 	return still, report

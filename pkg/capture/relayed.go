@@ -238,7 +238,7 @@ func (r *relayedVisit) takeOnce(ctx context.Context, name, codec string) (Still,
 		return Still{}, r.late(ctx, name, err)
 	}
 	still := Still{JPEG: picture.JPEG, CapturedAt: picture.At, Waited: picture.At.Sub(began), Codec: string(depacketize.JPEG)}
-	problem := r.own.picture(ctx, r.v, &still, nil)
+	problem := r.own.picture(ctx, r.v, &still, ffmpeg.Special{}, nil)
 	still.Codec = codec
 	if problem != nil {
 		return Still{}, problem
@@ -330,7 +330,7 @@ func (r *relayedVisit) read(ctx context.Context, name string) (Still, error) {
 		return Still{}, r.restreamed(err)
 	}
 	still := stillOf(frame, began)
-	if problem := r.own.picture(ctx, r.v, &still, nil); problem != nil {
+	if problem := r.own.picture(ctx, r.v, &still, specialOf(frame), nil); problem != nil {
 		return Still{}, problem
 	}
 	return still, nil

@@ -77,7 +77,7 @@ func (r *RTSP) Capture(ctx context.Context, v Visit) (Still, Report) {
 		return Still{}, report
 	}
 	defer r.decoder.Leave()
-	report.Err = r.picture(ctx, v, &f.still, f.waiting)
+	report.Err = r.picture(ctx, v, &f.still, f.special, f.waiting)
 	return f.still, report
 }
 
@@ -86,6 +86,7 @@ type fetched struct {
 	dialled   bool
 	requested bool // a key frame was
 	still     Still
+	special   ffmpeg.Special
 	waiting   *ffmpeg.Poised
 }
 
@@ -110,7 +111,7 @@ func (r *RTSP) fetch(ctx context.Context, v Visit) (f fetched, problem *fault.Er
 		if err != nil {
 			return end, r.explain(v, err)
 		}
-		f.still = stillOf(frame, began)
+		f.still, f.special = stillOf(frame, began), specialOf(frame)
 		return end, nil
 	})
 	if problem == nil {
@@ -142,6 +143,16 @@ func (r *RTSP) explain(v Visit, err error) *fault.Error {
 	return v.explain(known)
 }
 
+// specialOf is what a key frame needs that others do not. Of H.264, ffmpeg itself shows no picture of a gradual refresh but the
+// whole one.
+func specialOf(frame depacketize.KeyFrame) ffmpeg.Special {
+	special := ffmpeg.Special{Monochrome: frame.Monochrome}
+	if frame.Codec == depacketize.H265 && frame.Pictures > 1 {
+		special.Pictures = frame.Pictures
+	}
+	return special
+}
+
 // stillOf is a key frame as a still that is not yet a picture; began is when it was asked for.
 func stillOf(frame depacketize.KeyFrame, began time.Time) Still {
 	return Still{
@@ -158,7 +169,7 @@ func limitsFor(left time.Duration) rtsp.Limits {
 
 // picture turns the key frame in still.JPEG into a JPEG, where it is none yet or too wide, and fills in the rest. An ffmpeg may
 // be waiting for it.
-func (r *RTSP) picture(ctx context.Context, v Visit, still *Still, waiting *ffmpeg.Poised) *fault.Error {
+func (r *RTSP) picture(ctx context.Context, v Visit, still *Still, special ffmpeg.Special, waiting *ffmpeg.Poised) *fault.Error {
 	widest := r.decoder.Width()
 	if still.Codec == string(depacketize.JPEG) {
 		picture, err := jpeg.Validate(still.JPEG, v.Strict)
@@ -169,9 +180,13 @@ func (r *RTSP) picture(ctx context.Context, v Visit, still *Still, waiting *ffmp
 	}
 	began := time.Now()
 	var err *fault.Error
-	if waiting != nil {
+	switch {
+	case special != (ffmpeg.Special{}):
+		waiting.Dismiss()
+		still.JPEG, err = r.decoder.DecodeSpecial(ctx, v.Camera.ID, still.Codec, still.JPEG, special)
+	case waiting != nil:
 		still.JPEG, err = waiting.Decode(still.JPEG)
-	} else {
+	default:
 		still.JPEG, err = r.decoder.Decode(ctx, v.Camera.ID, still.Codec, still.JPEG)
 	}
 	if err != nil {

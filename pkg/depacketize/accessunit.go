@@ -388,7 +388,7 @@ func (u *accessUnits) shape(o *picture) {
 	if !ok {
 		return
 	}
-	u.whole.Width, u.whole.Height, u.whole.FullRange = sps.width, sps.height, sps.fullRange
+	u.whole.Width, u.whole.Height, u.whole.FullRange, u.whole.Monochrome = sps.width, sps.height, sps.fullRange, sps.monochrome
 	if o.turn.set && o.turn.sideways {
 		u.whole.Width, u.whole.Height = sps.height, sps.width
 	}

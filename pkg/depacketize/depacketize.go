@@ -31,6 +31,7 @@ type KeyFrame struct {
 	Arriving      time.Duration // from its first packet to its last
 	Width, Height int           // as displayed; 0 when the parameter sets could not be read
 	FullRange     bool          // luma uses 0 to 255
+	Monochrome    bool          // it has no chroma
 }
 
 // size sets what is plausible; the headers of a hostile camera may say anything.

@@ -5,6 +5,7 @@ type sequenceSet struct {
 	id            int
 	width, height int // inside the cropping rectangle
 	fullRange     bool
+	monochrome    bool // chroma_format_idc is 0
 	colour        colour
 
 	// For slice headers.
@@ -181,6 +182,7 @@ func readSPS264(nal []byte) (sequenceSet, bool) {
 	if r.short {
 		return s, false
 	}
+	s.monochrome = chroma == 0
 	cropX, cropY := 1, 1
 	if chroma == 1 || chroma == 2 {
 		cropX = 2
@@ -250,6 +252,7 @@ func readSPS265(nal []byte) (sequenceSet, bool) {
 		s.separatePlanes = r.flag()
 	}
 	width, height := int(r.ue()), int(r.ue())
+	s.monochrome = chroma == 0
 	cropX, cropY := 1, 1
 	if chroma == 1 || chroma == 2 {
 		cropX = 2

@@ -75,7 +75,7 @@ func (d *Decoder) batch(frames []*pending) bool {
 		least = min(least, f.left())
 	}
 	for i := range frames {
-		spec.Args = append(spec.Args, d.output(i, pipe(len(frames)+i))...)
+		spec.Args = append(spec.Args, d.output(i, "", pipe(len(frames)+i))...)
 	}
 	ctx, cancel := whileAnyWaits(frames)
 	defer cancel()

@@ -117,7 +117,7 @@ func TestDecode_hugeSizesCostNoMemory(t *testing.T) {
 			t.Errorf("%s: %v", s.codec, err)
 		}
 		resident := func(coded []byte) int64 {
-			cmd := exec.Command(program, d.args(s.codec)...)
+			cmd := exec.Command(program, d.args(s.codec, "")...)
 			cmd.Stdin = bytes.NewReader(coded)
 			_ = cmd.Run()
 			return int64(cmd.ProcessState.SysUsage().(*syscall.Rusage).Maxrss) >> 10 //nolint:unconvert // 32 bits on arm and 386

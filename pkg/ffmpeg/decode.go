@@ -81,7 +81,8 @@ type pending struct {
 	camera string
 	codec  string // in ffmpeg's spelling
 	bytes  []byte
-	alone  bool // it must not be decoded together with others
+	before string // filters that it needs before those that all do, with a comma behind them
+	alone  bool   // it must not be decoded together with others
 
 	done chan struct{} // closed when the rest is filled in
 	jpeg []byte
@@ -99,7 +100,35 @@ func (f *pending) left() time.Duration {
 // Decode returns the JPEG of a camera's key frame; the codec is in ffmpeg's spelling. Its errors are of class timeout, decode,
 // not-jpeg, local or cancelled, at step decode.
 func (d *Decoder) Decode(ctx context.Context, camera, codec string, picture []byte) ([]byte, *fault.Error) {
-	f := &pending{ctx: ctx, camera: camera, codec: codec, bytes: picture, done: make(chan struct{})}
+	return d.await(&pending{ctx: ctx, camera: camera, codec: codec, bytes: picture, done: make(chan struct{})})
+}
+
+// Special is what few key frames need.
+type Special struct {
+	Pictures   int  // that are in it, of which the last one shown is meant; 0 and 1: one
+	Monochrome bool // it has no colours: ffmpeg takes such for full range, whatever they say
+}
+
+func (s Special) filter() string {
+	filter := ""
+	if s.Pictures > 1 {
+		filter = fmt.Sprintf(`select=eq(n\,%d),`, s.Pictures-1)
+	}
+	if s.Monochrome {
+		filter += "format=yuv420p,"
+	}
+	return filter
+}
+
+// DecodeSpecial is Decode for such a key frame.
+func (d *Decoder) DecodeSpecial(ctx context.Context, camera, codec string, picture []byte, special Special) ([]byte, *fault.Error) {
+	return d.await(&pending{
+		ctx: ctx, camera: camera, codec: codec, bytes: picture, before: special.filter(), alone: true, done: make(chan struct{}),
+	})
+}
+
+func (d *Decoder) await(f *pending) ([]byte, *fault.Error) {
+	ctx := f.ctx
 	d.enqueue(f)
 	select {
 	case <-f.done:
@@ -189,7 +218,7 @@ func (d *Decoder) single(f *pending) ([]byte, *fault.Error) {
 	if left <= 0 {
 		return nil, d.late(f.ctx, "no time was left to decode the picture")
 	}
-	ending, err := d.run(f.ctx, f.camera, left, supervise.Spec{Args: d.args(f.codec), Stdin: f.bytes})
+	ending, err := d.run(f.ctx, f.camera, left, supervise.Spec{Args: d.args(f.codec, f.before), Stdin: f.bytes})
 	if err != nil {
 		return nil, err
 	}
@@ -251,9 +280,9 @@ func (d *Decoder) run(ctx context.Context, camera string, limit time.Duration, s
 //   - threads and filter_threads 1: threads for one picture cost more than they give (10 ms).
 //
 // The optimal Huffman tables stay: they cost 10 ms and save 20 % of every file.
-func (d *Decoder) args(codec string) []string {
+func (d *Decoder) args(codec, before string) []string {
 	args := append(d.common(), d.input(codec, decodePixels, "pipe:0")...)
-	return append(args, d.output(0, "pipe:1")...)
+	return append(args, d.output(0, before, "pipe:1")...)
 }
 
 func (d *Decoder) common() []string {
@@ -266,8 +295,8 @@ func (d *Decoder) input(codec string, pixels int, from string) []string {
 	}
 }
 
-func (d *Decoder) output(input int, to string) []string {
-	args := []string{"-map", strconv.Itoa(input) + ":v", "-threads", "1", "-vf", d.picturing.filter()}
+func (d *Decoder) output(input int, before, to string) []string {
+	args := []string{"-map", strconv.Itoa(input) + ":v", "-threads", "1", "-vf", before + d.picturing.filter()}
 	return append(args, d.picturing.output(to)...)
 }
 

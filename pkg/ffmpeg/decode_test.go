@@ -205,7 +205,7 @@ func TestASizeThatNoCameraHasCostsNoMemory(t *testing.T) {
 		if c.says == "" && (err != nil || len(picture) == 0) || c.says != "" && (err == nil || err.Class != fault.Decode || !strings.Contains(err.Message, c.says)) {
 			t.Errorf("%dx%d: %v", c.width, c.height, err)
 		}
-		cmd := exec.Command(ffmpeg, d.args("h264")...)
+		cmd := exec.Command(ffmpeg, d.args("h264", "")...)
 		cmd.Stdin = bytes.NewReader(frame)
 		_ = cmd.Run()
 		resident := int64(cmd.ProcessState.SysUsage().(*syscall.Rusage).Maxrss) >> 10 //nolint:unconvert // 32 bits on arm and 386

@@ -33,7 +33,7 @@ func (d *Decoder) Poise(ctx context.Context, camera, codec string) *Poised {
 	ctx, e.give = context.WithCancel(ctx)
 	go func() {
 		defer close(e.ended)
-		e.ending, e.err = d.run(ctx, camera, left, supervise.Spec{Args: d.args(codec), Later: e.later})
+		e.ending, e.err = d.run(ctx, camera, left, supervise.Spec{Args: d.args(codec, ""), Later: e.later})
 	}()
 	return e
 }
