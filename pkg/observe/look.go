@@ -62,6 +62,9 @@ func Look(ctx context.Context, book *ledger.Ledger, fs proc.FS, scope Scope) Obs
 		l.blind("ledger", scope.Ledger, true)
 	}
 	l.readSelf()
+	if l.UID == 0 && !scope.OnlyOurs {
+		l.Lacks = fs.Lacking()
+	}
 	l.listAhead()
 	// The table before the ledger: a lease is written before its process exists and struck after it is gone,
 	// so a process of a living run that shows up in between always finds its lease in the later reading.
@@ -144,7 +147,7 @@ func (l *looker) readCandidates(ctx context.Context) {
 		pids = append(pids, m.id.PID)
 	}
 	if l.scope.OnlyOurs {
-		l.ask(ctx, pids)
+		l.ask(ctx, pids, nil)
 		return
 	}
 	for _, one := range l.table {
@@ -153,7 +156,7 @@ func (l *looker) readCandidates(ctx context.Context) {
 		}
 	}
 	slices.Sort(pids)
-	l.ask(ctx, slices.Compact(pids))
+	l.ask(ctx, slices.Compact(pids), nil)
 	// What is listed ahead, and the ports in the candidates' own URLs.
 	known := len(l.ports)
 	for _, line := range l.lines {
@@ -209,13 +212,13 @@ func tidy(ports []uint16) []uint16 {
 	return slices.Compact(ports)
 }
 
-// ask fills in the details of processes that have not been asked yet.
-func (l *looker) ask(ctx context.Context, pids []int) {
+// ask fills in the details of processes that have not been asked yet. Held is what is known already that some hold.
+func (l *looker) ask(ctx context.Context, pids []int, held map[int]proc.Held) {
 	if l.scope.OnlyOurs {
 		ctx = context.WithoutCancel(ctx) // they are few, and who cleans up has to know them
 	}
 	pids = slices.DeleteFunc(slices.Clone(pids), func(pid int) bool { _, known := l.details[pid]; return known })
-	details, err := l.fs.Details(ctx, pids)
+	details, err := l.fs.DetailsBut(ctx, pids, held)
 	if err != nil {
 		l.blind("command lines of processes", err, true)
 		return

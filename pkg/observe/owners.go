@@ -44,7 +44,8 @@ func (l *looker) own(ctx context.Context) {
 	}
 	owned := map[uint64]proc.Conn{}
 	ourselves := func(stat proc.Stat) bool { return stat.PID == l.Self.PID }
-	for _, c := range l.fs.OwnAmong(others, orphans, ourselves) {
+	found, held := l.fs.OwnAmong(others, orphans, ourselves)
+	for _, c := range found {
 		owned[c.Inode] = c
 	}
 	var more []int
@@ -56,7 +57,7 @@ func (l *looker) own(ctx context.Context) {
 	}
 	if !l.scope.OnlyOurs {
 		slices.Sort(more)
-		l.ask(ctx, slices.Compact(more))
+		l.ask(ctx, slices.Compact(more), held)
 	}
 }
 
@@ -68,7 +69,7 @@ func (l *looker) refresh(ctx context.Context) {
 	}
 	slices.Sort(pids)
 	clear(l.details)
-	l.ask(ctx, pids)
+	l.ask(ctx, pids, nil)
 	if all, err := l.fs.All(ctx); err == nil { // the owner may have been born since
 		l.later = all
 	}

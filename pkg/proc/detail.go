@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io/fs"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
@@ -22,12 +23,22 @@ type Detail struct {
 
 // Details asks the processes of these pids, on as many processors as there are; the answers are in their order.
 func (f FS) Details(ctx context.Context, pids []int) ([]Detail, error) {
+	return f.DetailsBut(ctx, pids, nil)
+}
+
+// DetailsBut is Details for processes of some of which it is known what they hold, by pid.
+func (f FS) DetailsBut(ctx context.Context, pids []int, known map[int]Held) ([]Detail, error) {
 	details := make([]Detail, len(pids))
-	err := f.share(ctx, len(pids), each, func(r *reader, i int) { details[i] = r.detail(pids[i]) })
+	err := f.share(ctx, len(pids), each, func(r *reader, i int) {
+		held, seen := known[pids[i]]
+		if details[i] = r.detail(pids[i], !seen); seen && !details[i].Gone {
+			details[i].FDs, details[i].Sockets = held.FDs, held.Sockets
+		}
+	})
 	return details, err
 }
 
-func (r *reader) detail(pid int) Detail {
+func (r *reader) detail(pid int, held bool) Detail {
 	var d Detail
 	data, err := r.read(pid, "cmdline")
 	if errors.Is(err, fs.ErrNotExist) {
@@ -41,7 +52,9 @@ func (r *reader) detail(pid int) Detail {
 		d.UID, _ = parseUID(data)
 		d.Depth = depth(data)
 	}
-	d.FDs = r.sockets(pid, func(inode uint64) { d.Sockets = append(d.Sockets, inode) })
+	if held {
+		d.FDs = r.sockets(pid, func(inode uint64) { d.Sockets = append(d.Sockets, inode) })
+	}
 	if data, err = r.read(pid, "wchan"); err == nil && string(data) != "0" {
 		d.Waits = string(data)
 	}
@@ -88,8 +101,11 @@ func (f FS) Datagrams(pid int) (map[uint64]bool, error) {
 }
 
 // PidHidden reports whether the kernel keeps the processes of other users from us (hidepid, man 5 proc): the process
-// with number 1 is always there.
+// with number 1 is always there. From who has CAP_SYS_PTRACE it keeps none, or that one at most.
 func (f FS) PidHidden() bool {
+	if f.real() && !slices.Contains(f.Lacking(), "CAP_SYS_PTRACE") {
+		return false
+	}
 	if _, err := f.Stat(1); !errors.Is(err, fs.ErrNotExist) {
 		return false
 	}

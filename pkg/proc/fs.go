@@ -14,6 +14,8 @@ import (
 	"sync/atomic"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/camwarden/camwarden/pkg/fault"
 )
 
 // mount is where Linux keeps the process table of the running kernel.
@@ -170,6 +172,10 @@ func (f FS) All(ctx context.Context) ([]Stat, error) {
 // It tells a pid of now from the same pid before a restart of the machine.
 func (f FS) BootID() (string, error) {
 	data, err := os.ReadFile(filepath.Join(f.root(), "sys/kernel/random/boot_id"))
+	if _, missing := os.Stat(filepath.Join(f.root(), "sys")); errors.Is(err, fs.ErrNotExist) && errors.Is(missing, fs.ErrNotExist) && f.real() {
+		return "", fault.New(fault.Local, "", "this /proc shows processes and nothing else (mount option subset=pid, ProcSubset=pid of a unit): the boot id is hidden").
+			WithHint("set ProcSubset=all in the unit")
+	}
 	if err != nil {
 		return "", fmt.Errorf("boot id: %w", err)
 	}

@@ -104,6 +104,31 @@ func (f FS) kill(ctx context.Context, id Identity, grace, bound time.Duration) (
 	return result, nil
 }
 
+// MayEnd reports whether this user may end a process, without sending it anything: the kernel is asked for a signal of number 0
+// (man 2 kill). A process that is gone, or not the one, may be ended: there is nothing to do.
+func (f FS) MayEnd(id Identity) (bool, error) {
+	if !f.real() {
+		return false, fault.New(fault.Local, "", "%s is a picture of a process table, nothing in it can be signalled", f.root())
+	}
+	target, outcome, err := open(id.PID)
+	if target == nil {
+		return outcome == Gone, err
+	}
+	defer target.file.Close()
+	result, err := f.prove(target, id)
+	if err != nil || result.Outcome != "" {
+		return result.Outcome != NotPermitted, err
+	}
+	switch err := unix.PidfdSendSignal(target.fd, 0, nil, 0); {
+	case err == nil, errors.Is(err, unix.ESRCH):
+		return true, nil
+	case errors.Is(err, unix.EPERM):
+		return false, nil
+	default:
+		return false, noPidfd("pidfd_send_signal", err)
+	}
+}
+
 // prove compares what the pidfd holds with the identity. From the moment the pidfd is open, the pid cannot change
 // hands unnoticed: it is this process, or a dead one. An empty outcome means: it is the one, and it is alive.
 func (f FS) prove(target *pinned, id Identity) (Result, error) {

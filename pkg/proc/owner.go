@@ -22,11 +22,19 @@ func (f FS) Own(conns []Conn, first func(Stat) bool) ([]Conn, error) {
 		return slices.Clone(conns), nil
 	}
 	stats, err := f.All(context.Background())
-	return f.OwnAmong(stats, conns, first), err
+	owned, _ := f.OwnAmong(stats, conns, first)
+	return owned, err
 }
 
-// OwnAmong is Own for a process table that has been read already.
-func (f FS) OwnAmong(stats []Stat, conns []Conn, first func(Stat) bool) []Conn {
+// Held is what a process was seen to hold while owners were looked for.
+type Held struct {
+	FDs     int      // open descriptors
+	Sockets []uint64 // inodes of its sockets of every kind
+}
+
+// OwnAmong is Own for a process table that has been read already. It also tells what the owners hold, by pid, so that they
+// need not be asked again.
+func (f FS) OwnAmong(stats []Stat, conns []Conn, first func(Stat) bool) ([]Conn, map[int]Held) {
 	owned := slices.Clone(conns)
 	wanted := map[uint64]bool{}
 	for _, conn := range owned {
@@ -34,7 +42,7 @@ func (f FS) OwnAmong(stats []Stat, conns []Conn, first func(Stat) bool) []Conn {
 			wanted[conn.Inode] = true
 		}
 	}
-	owners := map[uint64]Stat{}
+	owners, all := map[uint64]Stat{}, map[int]Held{}
 	for _, preferred := range []bool{true, false} {
 		if len(wanted) == 0 {
 			break
@@ -45,7 +53,7 @@ func (f FS) OwnAmong(stats []Stat, conns []Conn, first func(Stat) bool) []Conn {
 				asked = append(asked, stat)
 			}
 		}
-		for inode, stat := range f.holders(asked, wanted) {
+		for inode, stat := range f.holders(asked, wanted, all) {
 			delete(wanted, inode)
 			owners[inode] = stat
 		}
@@ -55,22 +63,23 @@ func (f FS) OwnAmong(stats []Stat, conns []Conn, first func(Stat) bool) []Conn {
 			owned[i].PID, owned[i].Program = stat.PID, stat.Comm
 		}
 	}
-	return owned
+	return owned, all
 }
 
-// holders finds who of the processes holds which of the wanted sockets; of several the one that stands first.
-func (f FS) holders(stats []Stat, wanted map[uint64]bool) map[uint64]Stat {
-	found := make([][]uint64, len(stats))
+// holders finds who of the processes holds which of the wanted sockets; of several the one that stands first. All gets what
+// those hold that hold one.
+func (f FS) holders(stats []Stat, wanted map[uint64]bool, all map[int]Held) map[uint64]Stat {
+	held := make([]Held, len(stats))
 	_ = f.share(context.Background(), len(stats), each, func(r *reader, i int) {
-		_ = r.sockets(stats[i].PID, func(inode uint64) {
-			if wanted[inode] {
-				found[i] = append(found[i], inode)
-			}
-		})
+		held[i].FDs = r.sockets(stats[i].PID, func(inode uint64) { held[i].Sockets = append(held[i].Sockets, inode) })
 	})
 	holders := map[uint64]Stat{}
-	for i, inodes := range found {
-		for _, inode := range inodes {
+	for i, h := range held {
+		for _, inode := range h.Sockets {
+			if !wanted[inode] {
+				continue
+			}
+			all[stats[i].PID] = h
 			if _, taken := holders[inode]; !taken {
 				holders[inode] = stats[i]
 			}
@@ -94,8 +103,7 @@ func (r *reader) sockets(pid int, tell func(inode uint64)) int {
 	descriptors, _ := dir.Readdirnames(-1) // a process that ends now loses its descriptors one by one
 	buffer := r.data[:64]                  // "socket:[N]" fits; a longer target is not a socket
 	for _, name := range descriptors {
-		r.path = append(append(r.path[:0], name...), 0)
-		n, err := rawReadlink(fd, &r.path[0], buffer)
+		n, err := unix.Readlinkat(fd, name, buffer)
 		if err != nil {
 			continue
 		}

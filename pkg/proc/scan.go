@@ -23,8 +23,6 @@ type Seen struct {
 	Set    bool   // the variable is set
 	Closed bool   // a living process whose environment belongs to another user, or is protected
 	Net    uint64 // of its network namespace, as NetworkOf has it; 0: not asked, or closed to us
-
-	environment span // where the process keeps it; the zero span: not told
 }
 
 // Scan reads the whole process table once, by ascending pid: of every process its stat, and of every living one that is no
@@ -90,7 +88,6 @@ func (f FS) stats(ctx context.Context) ([]Seen, error) {
 	problems := make([]error, len(pids))
 	err = f.share(ctx, len(pids), many, func(r *reader, i int) {
 		seen[i].Stat, problems[i] = r.stat(pids[i])
-		seen[i].environment = environmentAt(r.text)
 	})
 	if err != nil {
 		return nil, err
@@ -102,6 +99,7 @@ func (f FS) stats(ctx context.Context) ([]Seen, error) {
 		case err == nil:
 			kept = append(kept, s)
 		case errors.Is(err, fs.ErrNotExist):
+		case pids[i] == 1 && errors.Is(err, fs.ErrPermission): // hidepid=noaccess; the init process is nobody's capture
 		default:
 			failed++
 			if first == nil {
@@ -151,8 +149,6 @@ type reader struct {
 	root int // the open process table, so that the kernel need not find it anew for each file; AT_FDCWD: it could not be opened
 	data []byte
 	path []byte
-	text []byte // of the last stat, until the next read; nil: it could not be read
-	shut bool   // the memory of processes is closed to us
 }
 
 func newReader(f FS) *reader {
@@ -172,8 +168,12 @@ func (r *reader) close() {
 
 // name is the path of a file of a process, below the open table.
 func (r *reader) name(pid int, file string) string {
-	r.nul(pid, file)
-	return string(r.path[:len(r.path)-1])
+	r.path = r.path[:0]
+	if r.root == unix.AT_FDCWD {
+		r.path = append(append(r.path, r.fs.root()...), '/')
+	}
+	r.path = append(append(strconv.AppendInt(r.path, int64(pid), 10), '/'), file...)
+	return string(r.path)
 }
 
 // read returns the content of a file of a process, until the next call.
@@ -189,7 +189,7 @@ func (r *reader) read(pid int, file string) ([]byte, error) {
 // link returns the target of a symlink of a process.
 func (r *reader) link(pid int, file string) (string, error) {
 	buffer := r.data[:cap(r.data)]
-	n, err := rawReadlink(r.root, r.nul(pid, file), buffer)
+	n, err := unix.Readlinkat(r.root, r.name(pid, file), buffer)
 	if err != nil {
 		return "", vanished(pid, &fs.PathError{Op: "readlink", Path: r.fs.path(pid, file), Err: err})
 	}
@@ -197,36 +197,15 @@ func (r *reader) link(pid int, file string) (string, error) {
 }
 
 func (r *reader) stat(pid int) (Stat, error) {
-	trouble := func(err error) error {
-		return vanished(pid, &fs.PathError{Op: "read", Path: r.fs.path(pid, "stat"), Err: err})
-	}
-	r.text = nil
-	fd, err := rawOpen(r.root, r.nul(pid, "stat"))
+	data, err := r.read(pid, "stat")
 	if err != nil {
-		return Stat{}, trouble(err)
+		return Stat{}, err
 	}
-	data := r.data[:cap(r.data)] // a stat has some 300 bytes, and comes as a whole
-	n, err := rawRead(fd, data)
-	rawClose(fd)
-	if err != nil {
-		return Stat{}, trouble(err)
-	}
-	stat, err := parseStat(data[:n])
+	stat, err := parseStat(data)
 	if err != nil {
 		return Stat{}, fmt.Errorf("%s: %w", r.fs.path(pid, "stat"), err)
 	}
-	r.text = data[:n]
 	return stat, nil
-}
-
-// nul is the path of a file of a process as system calls take it, until the next call.
-func (r *reader) nul(pid int, file string) *byte {
-	r.path = r.path[:0]
-	if r.root == unix.AT_FDCWD {
-		r.path = append(append(r.path, r.fs.root()...), '/')
-	}
-	r.path = append(append(append(strconv.AppendInt(r.path, int64(pid), 10), '/'), file...), 0)
-	return &r.path[0]
 }
 
 // look adds what the environment of a process says, and with nets its network namespace.
@@ -236,10 +215,6 @@ func (r *reader) look(s *Seen, variable string, nets bool) {
 	}
 	if nets {
 		s.Net, _ = r.fs.NetworkOf(s.PID)
-		if data, ok := r.peek(s.PID, s.environment); ok {
-			s.Value, s.Set = lookupEnviron(data, variable)
-			return
-		}
 	}
 	data, err := r.read(s.PID, "environ")
 	switch {
