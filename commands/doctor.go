@@ -206,9 +206,9 @@ func (s settings) facts(book *ledger.Ledger) observe.Facts {
 		}
 	}
 	if book != nil {
-		var stills observe.Stills
+		var stills round.Stills
 		if found, err := book.Load(round.StillsRecord, &stills); err == nil && found {
-			facts.Stills = &stills
+			facts.Stills, facts.Given = &stills.Stills, stills.Given
 		}
 	}
 	return facts

@@ -158,11 +158,7 @@ func reapingPage(p *page, r sweep.Reaping) {
 	}
 	s := r.Summary
 	if r.DryRun {
-		would := map[sweep.Action]int{}
-		for _, d := range r.Outcomes {
-			would[d.Action]++
-		}
-		p.line("%s would be ended%s, %d kept", processes(would[sweep.WouldKill]), removedStreams(would[sweep.WouldRemove]), s.Kept)
+		p.line("%s would be ended%s, %d not permitted, %d kept", processes(s.WouldKill), removedStreams(s.WouldRemove), s.NotPermitted, s.Kept)
 	} else {
 		p.line("%d killed%s, %d kept, %d survived, %d not permitted", s.Killed, removedStreams(s.Removed), s.Kept, s.Survived, s.NotPermitted)
 	}

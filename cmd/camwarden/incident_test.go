@@ -39,6 +39,7 @@ type examination struct {
 	}
 	Findings []struct{ Code, Severity, Subject, Summary, Evidence, Remedy string }
 	Blind    []struct{ Where, Why string }
+	Commands []string
 }
 
 // examined is one process of it.

@@ -45,10 +45,7 @@ func TestNetns_leakIsSeenHoweverDoctorIsStarted(t *testing.T) {
 			s := newSite(t, []camsim.Config{{Temper: camsim.MuteAtConnect, Name: "leak"}}, asUser(uid))
 			container := s.uncontained("leak")
 			leak := s.childOf(container)
-			config, err := os.ReadFile(s.path("cameras.yaml"))
-			check(t, err)
-			check(t, os.WriteFile(s.path("strict.yaml"), append(config, "reap: {older_than: 10ms}\n"...), 0o644))
-			doctor := fmt.Sprintf("%s doctor %s -c %s --state-dir %s -o json", s.path("bin", "camwarden"), s.subnet.Prefix, s.path("strict.yaml"), s.path("state"))
+			doctor := fmt.Sprintf("%s doctor %s -c %s --state-dir %s -o json", s.path("bin", "camwarden"), s.subnet.Prefix, s.strict(), s.path("state"))
 			for name, line := range map[string]string{
 				"directly": "exec " + doctor, "from a shell": doctor + "; exit $?", "in a pipe": doctor + " | cat", "by timeout": "timeout 60 " + doctor,
 				"in a session of its own": "setsid -w " + doctor, "with an empty environment": "env -i " + doctor, "in the background": doctor + " & wait $!",
@@ -117,5 +114,43 @@ func TestNetns_serverInOne(t *testing.T) {
 	conforms(t, "doctor", r.stdout.String(), r.stderr.String(), &doc)
 	if doc.Status != "ok" || doc.Connections.Total != 4 || len(doc.Cameras) != 1 || !doc.Cameras[0].Server {
 		t.Errorf("status %s, %d connections, %+v, %+v", doc.Status, doc.Connections.Total, doc.Cameras, doc.Findings)
+	}
+}
+
+// TestHidepid_whoMayTraceIsNotBlind: with a /proc that hides the processes of others, an ordinary user is blind, and who has the
+// two capabilities that a unit would give is not. A /proc without anything but processes is named for what it is.
+func TestHidepid_whoMayTraceIsNotBlind(t *testing.T) {
+	t.Parallel()
+	if os.Getuid() != 0 {
+		t.Skip("needs root, to mount a /proc")
+	}
+	s := newSite(t, []camsim.Config{{Temper: camsim.MuteAtConnect, Name: "leak"}}, asUser(nobody))
+	theirs := s.startWith(func(cmd *exec.Cmd) { cmd.SysProcAttr.Credential = nil },
+		"ffmpeg", "-nostdin", "-loglevel", "quiet", "-rtsp_transport", "tcp", "-i", s.subnet.Camera("leak").URL(), "-frames:v", "1", "x.jpg")
+	s.busy(1)
+	user := fmt.Sprintf("exec setpriv --reuid %d --regid %d --clear-groups ", nobody, nobody)
+	const mayTrace = "--inh-caps +sys_ptrace,+dac_read_search --ambient-caps +sys_ptrace,+dac_read_search "
+	for name, c := range map[string]struct{ option, as, blind string }{
+		"an ordinary user":            {"hidepid=2", user, "hidepid"},
+		"one who may trace":           {"hidepid=2", user + mayTrace, ""},
+		"one who may trace, noaccess": {"hidepid=1", user + mayTrace, ""},
+		"a unit with ProcSubset=pid":  {"subset=pid", "exec ", "subset=pid"},
+	} {
+		line := fmt.Sprintf("mount -t proc -o %s proc /proc && %s%s doctor %s -c %s --state-dir %s -o json",
+			c.option, c.as, s.path("bin", "camwarden"), s.subnet.Prefix, s.path("cameras.yaml"), s.path("state"))
+		r := s.startWith(func(cmd *exec.Cmd) {
+			cmd.SysProcAttr.Credential, cmd.SysProcAttr.Unshareflags = nil, syscall.CLONE_NEWNS
+		}, "sh", "-c", line)
+		r.end()
+		var doc examination
+		conforms(t, "doctor", r.stdout.String(), r.stderr.String(), &doc)
+		said := fmt.Sprint(doc.Blind)
+		if c.blind == "" && len(doc.Blind) > 0 || !strings.Contains(said, c.blind) {
+			t.Errorf("%s: blind %s", name, said)
+		}
+		sees := slices.ContainsFunc(doc.Processes.List, func(p examined) bool { return p.PID == theirs.pid() })
+		if c.blind == "" && !sees {
+			t.Errorf("%s: does not see pid %d: %+v", name, theirs.pid(), doc.Processes.List)
+		}
 	}
 }

@@ -30,6 +30,7 @@ type reaping struct {
 	Summary struct {
 		Killed, Kept, Survived int
 		NotPermitted           int `json:"not_permitted"`
+		WouldKill              int `json:"would_kill"`
 	}
 	Verdict string
 }
@@ -56,6 +57,15 @@ func (s *site) reaped(code int, more ...string) reaping {
 	var doc reaping
 	conforms(s.t, "reap", r.stdout.String(), r.stderr.String(), &doc)
 	return doc
+}
+
+// strict is a configuration of the site by which a capture is leaked at once.
+func (s *site) strict() string {
+	s.t.Helper()
+	config, err := os.ReadFile(s.path("cameras.yaml"))
+	check(s.t, err)
+	check(s.t, os.WriteFile(s.path("strict.yaml"), append(config, "reap: {older_than: 10ms}\n"...), 0o644))
+	return s.path("strict.yaml")
 }
 
 // ffmpeg starts somebody's ffmpeg on a camera of the site, with these options before and after the URL.
@@ -363,8 +373,23 @@ func TestAnotherUsersLeakIsReportedAsNotPermitted(t *testing.T) {
 		t.Errorf("%+v", got)
 	}
 	theirs.lives()
-	if got := s.reaped(0, "--older-than", "10ms", "-n"); got.Verdict != "left" || !strings.HasPrefix(got.of(theirs.pid()), "would-kill") {
-		t.Errorf("a dry run: %+v", got)
+	ours := s.ffmpegOn("leak", overTCP, oneFrame)
+	s.busy(2)
+	// A dry run says the same beforehand, and what this user may end it would.
+	dry := s.reaped(0, "--older-than", "10ms", "-n")
+	if dry.Verdict != "left" || !strings.HasPrefix(dry.of(theirs.pid()), "not-permitted: ") || !strings.HasPrefix(dry.of(ours.pid()), "would-kill: ") {
+		t.Errorf("a dry run: %+v", dry)
+	}
+	if dry.Summary.WouldKill != 1 || dry.Summary.NotPermitted != 1 || dry.Summary.Killed != 0 {
+		t.Errorf("a dry run counts %+v", dry.Summary)
+	}
+	ours.lives()
+	look := s.start("camwarden", "doctor", s.subnet.Prefix.String(), "-c", s.strict(), "--state-dir", s.path("state"), "-o", "json")
+	look.ends(1)
+	var doc examination
+	conforms(t, "doctor", look.stdout.String(), look.stderr.String(), &doc)
+	if len(doc.Commands) != 1 || !strings.HasPrefix(doc.Commands[0], "sudo camwarden -c ") {
+		t.Errorf("what is to be typed: %q", doc.Commands)
 	}
 }
 

@@ -204,9 +204,17 @@ func TestEveryFindingHasItsCase(t *testing.T) {
 		"a cooling camera": {note(ledger.Cooling, ledger.CoolingDown, ""), []string{"camera-cooling"}, doctor.OK, "1 session"},
 		"a hidden owner": {
 			func(s *scene) {
+				s.UID = 1000
 				s.process(gate, cmdline.Streaming, time.Hour, heard)
 				s.Connections[0].PID, s.Processes = 0, nil
 			}, []string{"connection-hidden-owner"}, doctor.Warned, "sudo camwarden doctor 192.168.125.19",
+		},
+		"an owner hidden from a user 0 without capabilities": {
+			func(s *scene) {
+				s.Lacks = []string{"CAP_SYS_PTRACE", "CAP_DAC_READ_SEARCH"}
+				s.process(gate, cmdline.Streaming, time.Hour, heard)
+				s.Connections[0].PID, s.Processes = 0, nil
+			}, []string{"connection-hidden-owner"}, doctor.Warned, "camwarden doctor 192.168.125.19    # with CAP_SYS_PTRACE, CAP_DAC_READ_SEARCH, which this user 0 lacks",
 		},
 		"a host that does not resolve": {
 			func(s *scene) {
@@ -451,6 +459,29 @@ func TestWhatIsAcknowledgedIsToldAndCountsForNothing(t *testing.T) {
 		}
 		if r.Status != c.status || known != c.known || len(r.Findings) != 3 || r.Reaches(doctor.Critical) != (c.status == doctor.InDanger) || r.Reaches(doctor.Warning) != (c.status != doctor.OK) {
 			t.Errorf("%s: status %s, %d acknowledged of %v", name, r.Status, known, codes(r))
+		}
+	}
+}
+
+func TestStill_cameraThatGaveOneIsWell(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		given observe.Given
+		state string
+	}{
+		"just now":               {observe.Given{Camera: "gate", Address: gate.String()}, "ok"},
+		"an hour ago":            {observe.Given{Camera: "gate", Address: gate.String(), At: time.Time{}.Add(time.Hour)}, "ok"},
+		"more than an hour ago":  {observe.Given{Camera: "gate", Address: gate.String(), At: time.Time{}.Add(time.Hour + time.Second)}, "unknown"},
+		"by another at its host": {observe.Given{Camera: "yard", Address: gate.String()}, "unknown"},
+		"when it was elsewhere":  {observe.Given{Camera: "gate", Address: host(7).String()}, "unknown"},
+	} {
+		s := newScene()
+		s.Cameras = inventory(2)
+		c.given.At = s.TakenAt.Add(-c.given.At.Sub(time.Time{}))
+		s.Facts.Given = []observe.Given{c.given}
+		r := doctor.Examine(s.Observation, terms())
+		if got := r.Cameras[0]; got.State != c.state || strings.Contains(got.Note, c.given.At.Format("15:04:05")) != (c.state == "ok") {
+			t.Errorf("%s: %s, %q, want %s", name, got.State, got.Note, c.state)
 		}
 	}
 }

@@ -232,7 +232,7 @@ func (e *examination) findHidden(c Camera) {
 		Code: "connection-hidden-owner", Severity: Warning, Subject: c.Address, at: c.at,
 		Summary:  fmt.Sprintf("%s to it, and who holds them cannot be seen", count(hidden, "connection")),
 		Evidence: fmt.Sprintf("the sockets belong to user %s; this is user %d", strings.Join(uids, ", "), e.seen.UID),
-		Remedy:   "sudo camwarden doctor" + argument(c.at),
+		Remedy:   e.asRoot("camwarden doctor" + argument(c.at)),
 	})
 }
 

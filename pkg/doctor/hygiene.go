@@ -94,10 +94,7 @@ func (e *examination) sight(kind string) string {
 	case "go2rtc":
 		return "camwarden streams list    # asks it alone, and says what is wrong"
 	}
-	if e.seen.UID != 0 {
-		return "sudo camwarden doctor"
-	}
-	return "camwarden doctor    # on the host itself, where this is a container"
+	return e.asRoot("camwarden doctor")
 }
 
 // slug is the kind of place that was not seen: the part of its name that does not change from one to the next.

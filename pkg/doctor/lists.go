@@ -2,6 +2,7 @@ package doctor
 
 import (
 	"cmp"
+	"fmt"
 	"net/netip"
 	"slices"
 	"time"
@@ -170,12 +171,25 @@ func (e *examination) fill(c *Camera) {
 			c.State, c.Note = stateOf(p), noteOf(p)
 		}
 	}
+	if at, ok := e.gave(*c); ok && c.State == "unknown" {
+		c.State, c.Note = "ok", fmt.Sprintf("it gave a still at %s UTC, %s before this look", at.UTC().Format("15:04:05"), sweep.Span(e.seen.TakenAt.Sub(at).Milliseconds()))
+	}
 	switch {
 	case e.exhausted(*c):
 		c.State = "exhausted"
 	case e.cooling(c.at) > 0:
 		c.State = "cooling"
 	}
+}
+
+// gave tells when a camera gave a still to a round, if that is at most an hour ago.
+func (e *examination) gave(c Camera) (time.Time, bool) {
+	for _, g := range e.seen.Facts.Given {
+		if ago := e.seen.TakenAt.Sub(g.At); g.Camera == c.Camera && g.Address == c.Address && ago >= 0 && ago <= time.Hour {
+			return g.At, true
+		}
+	}
+	return time.Time{}, false
 }
 
 // exhausted reports whether no slot is free. A limit that is only assumed is not believed against a camera that sends on

@@ -180,13 +180,22 @@ func rank(c Camera) int {
 
 // sudo is what goes before a command that ends processes of others.
 func (e *examination) sudo(of []sweep.Decision) string {
-	if e.seen.UID == 0 {
-		return ""
-	}
-	if slices.ContainsFunc(of, func(d sweep.Decision) bool { return int(d.UID) != e.seen.UID }) {
+	if e.seen.UID != 0 && slices.ContainsFunc(of, func(d sweep.Decision) bool { return int(d.UID) != e.seen.UID }) {
 		return "sudo "
 	}
 	return ""
+}
+
+// asRoot is how to look with all that it takes: by root, or, for a user 0 without capabilities, with those that are missing.
+func (e *examination) asRoot(command string) string {
+	switch {
+	case e.seen.UID != 0:
+		return "sudo " + command
+	case len(e.seen.Lacks) > 0:
+		return command + "    # with " + strings.Join(e.seen.Lacks, ", ") + ", which this user 0 lacks"
+	default:
+		return command + "    # on the host itself, where this is a container"
+	}
 }
 
 func (e *examination) leakedAt(c Camera) int {

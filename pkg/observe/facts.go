@@ -2,6 +2,7 @@ package observe
 
 import (
 	"net/netip"
+	"time"
 
 	"github.com/camwarden/camwarden/pkg/fault"
 )
@@ -12,6 +13,7 @@ type Facts struct {
 	Secrets []string `json:"secrets,omitempty"`
 	Probes  []Probe  `json:"probes,omitempty"`
 	Stills  *Stills  `json:"stills,omitempty"` // of the last round; nil: none is known
+	Given   []Given  `json:"given,omitempty"`  // what cameras gave to rounds of this ledger, the last of each
 }
 
 // Tool is the ffmpeg that camwarden would run, looked at and not run.
@@ -38,4 +40,11 @@ type Stills struct {
 	Go2rtc int `json:"go2rtc"`
 	RTSP   int `json:"rtsp"`
 	FFmpeg int `json:"ffmpeg"`
+}
+
+// Given is a still that a camera gave.
+type Given struct {
+	Camera  string    `json:"camera"`
+	Address string    `json:"address"` // ip:port
+	At      time.Time `json:"at"`
 }

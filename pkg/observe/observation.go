@@ -21,7 +21,8 @@ type Observation struct {
 	Schema      string           `json:"schema"`
 	Host        string           `json:"host"`
 	TakenAt     time.Time        `json:"taken_at"`
-	UID         int              `json:"uid"` // who looked
+	UID         int              `json:"uid"`             // who looked
+	Lacks       []string         `json:"lacks,omitempty"` // of user 0: capabilities that it takes to see and to end all, see proc.Lacking
 	Limits      Limits           `json:"limits"`
 	Cameras     []Camera         `json:"cameras"`
 	Processes   []Process        `json:"processes"`

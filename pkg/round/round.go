@@ -159,7 +159,11 @@ func (r *runner) remember() {
 	if err := r.deps.Ledger.Save("endings-"+r.plan.Selection.Key, endings(r.report.Visits)); err != nil {
 		r.deps.Log.Warn("what changes until the next round cannot be told: its record was not written", "error", err)
 	}
-	if err := r.deps.Ledger.Save(StillsRecord, stillsBy(r.report.Visits)); err != nil {
+	var before Stills
+	if _, err := r.deps.Ledger.Load(StillsRecord, &before); err != nil {
+		r.deps.Log.Debug("the record of stills was not read", "error", err)
+	}
+	if err := r.deps.Ledger.Save(StillsRecord, stillsOf(before, r.report.Visits, time.Now())); err != nil {
 		r.deps.Log.Debug("the record of sources was not written", "error", err)
 	}
 }

@@ -3,6 +3,8 @@ package sweep
 import (
 	"context"
 	"fmt"
+	"os"
+	"strings"
 	"sync"
 	"time"
 
@@ -85,8 +87,7 @@ func (b Broom) endProcess(ctx context.Context, o *Outcome, bound time.Duration) 
 	case result.Outcome == proc.Ended:
 		o.Action = Killed
 	case result.Outcome == proc.NotPermitted:
-		o.Action = NotPermitted
-		o.say("it belongs to another user, so ending it is not permitted: try as root")
+		b.notPermitted(o)
 	case result.Outcome == proc.Stuck:
 		o.Action = Outlived
 		o.say(fmt.Sprintf("%s after KILL it is still there (%s)", bound, stateText(result.State)))
@@ -97,6 +98,16 @@ func (b Broom) endProcess(ctx context.Context, o *Outcome, bound time.Duration) 
 		o.Action = GoneAlready
 		o.say("it ended by itself before it was signalled")
 	}
+}
+
+// notPermitted says what it takes to end a process that this user may not end.
+func (b Broom) notPermitted(o *Outcome) {
+	o.Action = NotPermitted
+	if os.Geteuid() == 0 {
+		o.say(fmt.Sprintf("it belongs to another user, so ending it is not permitted: this user 0 lacks %s", strings.Join(b.FS.Lacking(), ", ")))
+		return
+	}
+	o.say("it belongs to another user, so ending it is not permitted: try as root")
 }
 
 // settle strikes the lease off, or leaves a cooling one: how far the conversation of a killed process had come is not

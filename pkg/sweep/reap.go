@@ -2,6 +2,7 @@ package sweep
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"time"
 
@@ -28,6 +29,8 @@ type Counts struct {
 	Kept         int `json:"kept"`
 	Survived     int `json:"survived"`
 	NotPermitted int `json:"not_permitted"`
+	WouldKill    int `json:"would_kill"`   // of a dry run, as is the next
+	WouldRemove  int `json:"would_remove"` //
 }
 
 // Reaping is the document of a reap, camwarden.reap/1.
@@ -86,9 +89,7 @@ func (b Broom) pass(ctx context.Context, scope observe.Scope, rules Rules, r *Re
 	}
 	if r.DryRun {
 		for i := range todo {
-			if o := &todo[i]; o.Action == WouldKill && o.PID == 0 {
-				o.Action = GoneAlready
-			}
+			b.rehearse(&todo[i])
 		}
 	} else {
 		b.execute(ctx, todo, manyBound)
@@ -96,6 +97,21 @@ func (b Broom) pass(ctx context.Context, scope observe.Scope, rules Rules, r *Re
 	}
 	r.Outcomes = append(r.Outcomes, todo...)
 	return seen
+}
+
+// rehearse says of one thing in a dry run what would come of it.
+func (b Broom) rehearse(o *Outcome) {
+	switch {
+	case o.Action != WouldKill:
+	case o.PID == 0:
+		o.Action = GoneAlready
+	default:
+		if may, err := b.FS.MayEnd(o.of.ID); err != nil {
+			o.say(fmt.Sprintf("whether this user may end it cannot be told: %v", err))
+		} else if !may {
+			b.notPermitted(o)
+		}
+	}
 }
 
 // sum counts, and reads the verdict from what was seen.
@@ -116,6 +132,10 @@ func (r *Reaping) sum(last observe.Observation) {
 			r.Summary.Survived++
 		case NotPermitted:
 			r.Summary.NotPermitted++
+		case WouldKill:
+			r.Summary.WouldKill++
+		case WouldRemove:
+			r.Summary.WouldRemove++
 		}
 		switch d.Action {
 		case Outlived, NotPermitted, WouldKill, WouldRemove:
