@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"strings"
 	"text/template"
+
+	"github.com/camwarden/camwarden/pkg/camsim"
 )
 
 // configTemplate is a camwarden configuration. Values are written as JSON strings, which YAML reads (YAML 1.2 section 1.3).
@@ -21,12 +23,15 @@ cameras:
 {{- range .Cameras}}
   - {id: {{quote .Name}}, {{if .URL}}url: {{quote .URL}}{{else}}host: {{quote .Host}}, path: {{quote .Path}}{{end}}, model: {{quote .Model}}
 {{- if .Slots}}, max_connections: {{.Slots}}{{end}}
+{{- if .Snapshot}}, snapshot: {{quote .Snapshot}}{{end}}
+{{- if .SnapshotAuth}}, snapshot_auth: {{.SnapshotAuth}}{{end}}
 {{- if .Username}}, username: {{quote .Username}}, password_file: {{quote .PasswordFile}}{{end}}}
 {{- end}}
 `
 
 type configCamera struct {
 	Name, URL, Host, Path, Model, Username, PasswordFile string // URL only where host and path do not say it all
+	Snapshot, SnapshotAuth                               string
 	Slots                                                int
 }
 
@@ -51,6 +56,14 @@ func writeConfig(path string, w world) error {
 		entry := configCamera{
 			Name: c.Name, Host: c.Address.Addr().String(), Path: c.Path, Model: "camsim " + string(c.Temper),
 			Username: c.Username, Slots: c.Slots,
+		}
+		entry.Snapshot = camera.WebURL()
+		switch c.Web {
+		case camsim.WebBasic:
+			entry.SnapshotAuth = "basic"
+		case camsim.WebJSON:
+			entry.Snapshot += "?user={username}&password={password}"
+			entry.SnapshotAuth = "query"
 		}
 		if c.TLS {
 			entry.URL = camera.URL()

@@ -37,6 +37,7 @@ func options() []option[wish] {
 		{"delay", "TIME", "what it delays is said by the temper", duration(func(w *wish) *time.Duration { return &w.Delay })},
 		{"full", "HOW", "453 (at SETUP) or close (at PLAY), when no slot is free", text(func(w *wish) *camsim.Full { return &w.Full })},
 		{"gop", "TIME", "from key frame to key frame, for h264 and h265", duration(func(w *wish) *time.Duration { return &w.GOP })},
+		{"http", "HABIT", "how it gives its own picture over HTTP", text(func(w *wish) *camsim.Habit { return &w.Web })},
 		{"join", "BOOL", "one stream for all, which clients join where it is", boolean(func(w *wish) *bool { return &w.JoinAnywhere })},
 		{"linger", "TIME", "how long a slot stays taken after an abrupt end", duration(func(w *wish) *time.Duration { return &w.Linger })},
 		{"path", "PATH", "of the stream; /stream1 by default", text(func(w *wish) *string { return &w.Path })},

@@ -180,6 +180,10 @@ func help(w io.Writer, flags *flag.FlagSet) {
 		_, _ = fmt.Fprint(w, " ", trouble)
 	}
 	_, _ = fmt.Fprintln(w, ", or nothing to make it well again.")
+	_, _ = fmt.Fprint(w, "\nHabits over HTTP (option http), at port ", camsim.DefaultWebPort, camsim.WebPath, ":\n")
+	for _, habit := range camsim.Habits() {
+		_, _ = fmt.Fprintf(w, "  %-20s %s\n", habit, habit.Sentence())
+	}
 	for _, kind := range []struct {
 		title   string
 		tempers []camsim.Temper

@@ -13,7 +13,8 @@ import (
 // mixture is the subnet of --mixed: what a house full of cameras looks like on a bad day.
 const mixture = "gate=healthy,yard=digest:admin:Yard%402026,porch=basic:admin:porch-2026/picture=1," +
 	"hall=slots/slots=2/full=close/picture=2,lobby=slow/delay=150ms/picture=3,garden=late-key-frame/delay=1500ms," +
-	"dock=healthy/picture=1,ramp=healthy/picture=2," +
+	"dock=healthy/picture=1/http=open,ramp=healthy/picture=2/http=stream," +
+	"pond=mute:pond:Pond2026/http=digest/picture=3,kiln=silent-after-play:kiln:Kiln2026/http=self-signed,mill=healthy/http=html," +
 	"shed=mute,attic=mute-at-play,cellar=refuses,roof=drops-syn,barn=closes-at-play,lane=silent-after-play," +
 	"stairs=rtcp-only,office=wrong-password:admin:wrong-2026,lift=busy-at-setup"
 

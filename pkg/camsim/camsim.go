@@ -37,6 +37,10 @@ type Config struct {
 	Sets         Sets  // where the parameter sets are; default SetsEverywhere
 	JoinAnywhere bool  // the tempers that give a picture have a stream that runs by the camera's clock, and clients join it where it is
 	TLS          bool  // rtsps, with a certificate made at start (RootCAs)
+
+	Web     Habit  // how it gives its own picture over HTTP (WebURL); default: not at all
+	WebPort uint16 // default DefaultWebPort
+	Still   string // the bytes of that picture, a JPEG; default a small one. Each is sent with a remark that makes it another, but for WebFrozen
 }
 
 // Full is how a camera with no free slot says so.
@@ -76,6 +80,7 @@ type Camera struct {
 	wg   sync.WaitGroup
 
 	shutdown  func()  // ends what holds the address
+	web       *web    // its HTTP side, if it has one
 	elsewhere *Camera // where a redirecting camera sends its clients
 	close     sync.Once
 }
@@ -106,6 +111,10 @@ func Start(config Config) (*Camera, error) {
 		c.stop()
 		return nil, fmt.Errorf("camsim: camera %s (%s) at %s: %w", config.Name, config.Temper, config.Address, err)
 	}
+	if err := c.openWeb(); err != nil {
+		c.Close()
+		return nil, fmt.Errorf("camsim: camera %s (%s over HTTP) at %s: %w", config.Name, config.Web, config.Address.Addr(), err)
+	}
 	return c, nil
 }
 
@@ -123,6 +132,7 @@ func (c *Camera) Close() {
 	c.close.Do(func() {
 		c.stop()
 		c.shutdown()
+		c.web.close()
 		c.wg.Wait()
 	})
 }
