@@ -10,6 +10,7 @@ import (
 
 	"github.com/camwarden/camwarden/pkg/camera"
 	"github.com/camwarden/camwarden/pkg/fault"
+	"github.com/camwarden/camwarden/pkg/snapshot"
 )
 
 // Chain is the sources that work here, in the order in which they are tried.
@@ -225,6 +226,8 @@ func mayTryNext(report Report) bool {
 		switch report.Err.Class {
 		case fault.Refused, fault.Closed, fault.NotFound, fault.Exhausted:
 			return true
+		case fault.Auth: // the other way may know another log-in, and none has been refused yet
+			return errors.Is(report.Err, snapshot.ErrUnspent)
 		}
 	}
 	switch afterwards(report.Err.Class) {

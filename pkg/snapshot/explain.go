@@ -49,6 +49,9 @@ func (t *talk) explain(err error) error {
 	}
 	var known *fault.Error
 	if errors.As(err, &known) {
+		if known.Class == fault.Auth && !t.sent() {
+			return known.Because(ErrUnspent)
+		}
 		return known
 	}
 	why, ok := socket.CauseOf(err, "http")

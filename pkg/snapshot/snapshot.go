@@ -69,6 +69,9 @@ type Picture struct {
 	Arriving   time.Duration // from then to its last
 }
 
+// ErrUnspent is wrapped by an error of class auth before which no log-in of ours was sent: none can have been refused.
+var ErrUnspent = errors.New("no log-in was sent")
+
 // errNotHTTP says that what came is no answer.
 var errNotHTTP = errors.New("not HTTP")
 
