@@ -89,9 +89,9 @@ func (t *talk) timeout() error {
 		return t.fault(fault.Timeout, "video came, but no clean key frame in time%s", t.receiver.Troubles()).
 			WithHint("allow more time, or let the camera send key frames more often")
 	}
-	if t.step == fault.Describe && (strings.Contains(t.server, "go2rtc") || strings.Contains(t.server, "gortsplib")) {
-		return t.fault(fault.Timeout, "no answer in time: %s may still be waiting for its camera", t.clean(t.server)).
-			WithHint("go2rtc answers for a mute camera after 10 s: allow more time, or ask its API what the camera says")
+	if t.step == fault.Describe && t.records {
+		return t.fault(fault.Timeout, "no answer in time: it takes streams from others, so it may be waiting for a camera of its own").
+			WithHint("go2rtc and Frigate wait for 10 s before they say 404: allow more time, or ask them what the camera says")
 	}
 	return t.fault(fault.Timeout, "no answer in time")
 }

@@ -114,6 +114,7 @@ func (t *talk) options() (*answer, error) {
 		if server := answer.header.first("server"); server != "" {
 			t.server = server
 		}
+		t.records = strings.Contains(strings.ToUpper(answer.header.first("public")), "ANNOUNCE")
 		return answer, nil
 	case isTimeout(err) && t.ctx.Err() == nil && time.Now().Before(t.whole):
 		t.wire.failed = nil
@@ -254,6 +255,9 @@ func (t *talk) play() error {
 	return t.accepted(answer)
 }
 
+// slowAnswer is what a camera that only looks something up never takes.
+const slowAnswer = 2 * time.Second
+
 // accepted turns an answer that is not a success into a fault.
 func (t *talk) accepted(answer *answer) error {
 	status := answer.status
@@ -266,6 +270,9 @@ func (t *talk) accepted(answer *answer) error {
 		return t.elsewhere(answer)
 	case status == http.StatusUnauthorized, status == http.StatusForbidden:
 		return t.fault(fault.Auth, "%s", said).WithHint("may this user see this stream?")
+	case status == http.StatusNotFound && t.took >= slowAnswer:
+		return t.fault(fault.NotFound, "%s after %.1f s", said, t.took.Seconds()).
+			WithHint("a server such as go2rtc or Frigate says so, and so late, when its own camera does not answer: look there first")
 	case status == http.StatusNotFound:
 		return t.fault(fault.NotFound, "%s", said).WithHint("check the path of the stream in the camera's manual")
 	case status == statusNotEnoughBandwidth, status == http.StatusServiceUnavailable:

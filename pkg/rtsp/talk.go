@@ -43,9 +43,11 @@ type talk struct {
 	server    string // as the camera says it
 	realm     string // of its first challenge
 	sessionID string
-	requested bool // a key frame
-	mute      bool // OPTIONS was not answered in time
-	granted   bool // SETUP was
+	requested bool          // a key frame
+	records   bool          // it takes streams from others: it is no camera, but a server that has one behind it
+	took      time.Duration // the last answer
+	mute      bool          // OPTIONS was not answered in time
+	granted   bool          // SETUP was
 	session   Session
 
 	codec    depacketize.Codec // of the track that was chosen
@@ -192,6 +194,7 @@ func (t *talk) askUntil(step fault.Step, deadline time.Time, method method, url 
 	for stale := 0; ; stale++ {
 		asked := time.Now()
 		answer, err := t.exchange(method, url, headers)
+		t.took = time.Since(asked)
 		if err != nil || answer == nil || answer.status != http.StatusUnauthorized {
 			return answer, err
 		}

@@ -313,6 +313,41 @@ func TestLogIn_staleNonces(t *testing.T) {
 	}
 }
 
+// What a server between us and the camera says late is told apart from what a camera says.
+func TestTimeout_wordsOfAServerBetween(t *testing.T) {
+	t.Parallel()
+	late := func(status string) func(*line, string) {
+		return func(l *line, request string) {
+			if header(request, "Authorization") != "" || status != "401 Unauthorized" {
+				time.Sleep(2100 * time.Millisecond) // longer than any camera takes
+				l.reply(request, status, "")
+				return
+			}
+			l.reply(request, status, "", `WWW-Authenticate: Basic realm="x"`)
+		}
+	}
+	records := func(l *line, request string) { l.reply(request, "200 OK", "", "Public: OPTIONS, DESCRIBE, ANNOUNCE, RECORD") }
+	for name, c := range map[string]struct {
+		on     map[string]func(*line, string)
+		limits rtsp.Limits
+		words  string
+	}{
+		"404, late":     {map[string]func(*line, string){"DESCRIBE": late("404 Not Found")}, patient(), "404 Not Found after 2."},
+		"refused, late": {map[string]func(*line, string){"DESCRIBE": late("401 Unauthorized")}, patient(), "and without a new challenge"},
+		"never":         {map[string]func(*line, string){"OPTIONS": records, "DESCRIBE": func(*line, string) {}}, rtsp.Limits{Whole: time.Second}, "waiting for a camera of its own"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			camera := &fake{on: c.on}
+			target := camera.start(t)
+			target.Username, target.Password = "viewer", "s3cr3t"
+			if _, _, err := rtsp.Fetch(t.Context(), target, c.limits, nil); err == nil || !strings.Contains(err.Error(), c.words) {
+				t.Errorf("%v, want %q", err, c.words)
+			}
+		})
+	}
+}
+
 func TestACameraThatRepeatsTheLogInDoesNotGetItIntoAnError(t *testing.T) {
 	t.Parallel()
 	const user, password = "viewer", "geheim/#%&'@ü"
