@@ -365,7 +365,7 @@ func (c *cli) verify(ctx context.Context, set settings, f discoverFlags, doc *di
 	if len(cameras) == 0 {
 		return nil
 	}
-	stills, _, err := c.visit(ctx, set, visitFlags{jobs: 8, timeout: 5 * f.timeout}, round.Plan{
+	stills, _, err := c.visit(ctx, set, visitFlags{jobs: "8", timeout: 5 * f.timeout}, round.Plan{
 		Schema: round.SnapshotSchema, Selection: camera.Selection{Cameras: cameras}, Keeper: unkept{},
 	})
 	if err != nil {

@@ -3,6 +3,7 @@ package commands
 import (
 	"context"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -22,7 +23,7 @@ type visitFlags struct {
 	dir     string
 	sources []string
 	timeout time.Duration
-	jobs    int
+	jobs    string
 	strict  bool
 	width   int
 	failed  bool
@@ -33,7 +34,7 @@ func (f *visitFlags) register(cmd *cobra.Command, dirUsage string) {
 	flags.StringVarP(&f.dir, "dir", "d", "", dirUsage)
 	flags.StringSliceVar(&f.sources, "source", nil, "comma-separated `LIST` of sources to try, in order: go2rtc, http, rtsp, ffmpeg (default: sources of the configuration)")
 	flags.DurationVar(&f.timeout, "timeout", 0, "`TIME` of one visit, all sources together (default: timeout of the camera, 10s)")
-	flags.IntVarP(&f.jobs, "jobs", "j", 8, "visit at most `N` cameras at once")
+	flags.StringVarP(&f.jobs, "jobs", "j", "auto", "visit at most `N` cameras at once; auto is all, up to 64 (8 where each takes an ffmpeg of its own) and what the open files allow")
 	flags.BoolVar(&f.strict, "strict", false, "decode the whole picture, not only its headers")
 	flags.IntVar(&f.width, "width", 0, "make pictures wider than `N` pixels so wide (default: as the camera sends them)")
 	flags.BoolVar(&f.failed, "failed", false, "show in the table only cameras that failed or were skipped")
@@ -47,8 +48,8 @@ func (f *visitFlags) validate(cmd *cobra.Command) error {
 		return fault.New(fault.Usage, "", "--timeout: %s is not a time that a visit could take", f.timeout).WithHint("for example --timeout 10s")
 	case f.timeout > config.Longest:
 		return tooLong("--timeout", f.timeout)
-	case f.jobs < 1:
-		return fault.New(fault.Usage, "", "--jobs: %d visits at once would be none", f.jobs).WithHint("for example -j 8")
+	case f.jobsAtOnce() < 0:
+		return fault.New(fault.Usage, "", "--jobs: %q is no number of visits at once", f.jobs).WithHint("auto, or for example -j 8")
 	case cmd.Flags().Changed("width") && (f.width < 16 || f.width > 16384):
 		return fault.New(fault.Usage, "", "--width: %d pixels are no width of a picture", f.width).WithHint("from 16 to 16384, for example --width 640")
 	case cmd.Flags().Changed("dir") && f.dir == "":
@@ -62,6 +63,17 @@ func (f *visitFlags) validate(cmd *cobra.Command) error {
 	return nil
 }
 
+// jobsAtOnce is how many visits may go on at once; 0 for auto, and -1 for what is neither.
+func (f *visitFlags) jobsAtOnce() int {
+	if f.jobs == "auto" {
+		return 0
+	}
+	if n, err := strconv.Atoi(f.jobs); err == nil && n > 0 {
+		return n
+	}
+	return -1
+}
+
 func tooLong(flag string, d time.Duration) error {
 	return fault.New(fault.Usage, "", "%s: %s is longer than a year", flag, d).WithHint("at most %s 8760h", flag)
 }
@@ -72,7 +84,7 @@ func knownSources() []string { return []string{"go2rtc", "http", "rtsp", "ffmpeg
 // visit makes the round of a plan whose cameras are known, and returns its report and the exit code that follows from it.
 // Signals are watched from before the first lease until after the last look.
 func (c *cli) visit(ctx context.Context, set settings, f visitFlags, plan round.Plan) (round.Report, ExitCode, error) {
-	plan.Jobs, plan.Timeout, plan.Strict = f.jobs, f.timeout, f.strict
+	plan.Jobs, plan.Timeout, plan.Strict = f.jobsAtOnce(), f.timeout, f.strict
 	book, err := set.openLedger()
 	if err != nil {
 		return round.Report{}, Done, err

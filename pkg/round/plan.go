@@ -30,7 +30,7 @@ type Plan struct {
 	Exclusive bool             // round lock, cool-down and rotation apply: true for a round, false for a snapshot
 	Keeper    Keeper           // nil keeps no pictures
 	Keep      archive.Policy   // which stills of an Archive stay when the round is over
-	Jobs      int              // visits at once; less than 1 means 1
+	Jobs      int              // visits at once; less than 1: as many as there are cameras, at most 64 and what the open files allow
 	Timeout   time.Duration    // of one visit; 0 means each camera's own
 	Deadline  time.Duration    // of all visits together; 0 means none
 	Cooldown  time.Duration    // between two rounds of this selection

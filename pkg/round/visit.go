@@ -16,7 +16,7 @@ import (
 	"github.com/camwarden/camwarden/pkg/fault"
 )
 
-// visitAll visits the cameras, at most plan.Jobs at once, and returns when the last visit has ended.
+// visitAll visits the cameras, as many at once as jobs says, and returns when the last visit has ended.
 func (r *runner) visitAll(ctx context.Context) {
 	began := time.Now()
 	defer func() { r.report.Phases.VisitMS = time.Since(began).Milliseconds() }()
@@ -37,7 +37,7 @@ func (r *runner) visitAll(ctx context.Context) {
 		count sync.Mutex
 		done  int
 	)
-	group.SetLimit(max(1, r.plan.Jobs))
+	group.SetLimit(r.jobs())
 	for i := range r.cams {
 		group.Go(func() error {
 			v := r.turn(visits, &stop, i)

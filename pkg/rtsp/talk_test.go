@@ -326,7 +326,9 @@ func TestTimeout_wordsOfAServerBetween(t *testing.T) {
 			l.reply(request, status, "", `WWW-Authenticate: Basic realm="x"`)
 		}
 	}
-	records := func(l *line, request string) { l.reply(request, "200 OK", "", "Public: OPTIONS, DESCRIBE, ANNOUNCE, RECORD") }
+	records := func(l *line, request string) {
+		l.reply(request, "200 OK", "", "Public: OPTIONS, DESCRIBE, ANNOUNCE, RECORD")
+	}
 	for name, c := range map[string]struct {
 		on     map[string]func(*line, string)
 		limits rtsp.Limits
