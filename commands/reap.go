@@ -38,9 +38,14 @@ func newReap(c *cli) *cobra.Command {
 
 Ended are: what camwarden itself left (its mark, and no living lease), of any age; and any capture of one frame from
 a camera that is older than --older-than, whoever started it. A capture of one frame is an ffmpeg with an explicit
-frame count of 1 on every output (-frames:v 1); anything else that reads a camera streams, a time-lapse too.
+frame count of 1 on every output (-frames:v 1); anything else that reads a camera streams, a time-lapse too. While its
+camera sends, one is kept that has any filter not known to give a picture for each it takes (thumbnail, palettegen), or
+begins later (-ss). An ffprobe, an ffmpeg without an output, and a capture that is past the time of its -t are ended
+once their camera has sent nothing for --silent-for. Builds of ffmpeg under other names (ffmpeg7, ffmpeg.real) count.
+
 --include silent adds streams whose camera has sent nothing for --silent-for, unless most of a subnet fell silent at
-the same moment: then the network is the cause. --include container adds processes in containers. Streams of ours in
+the same moment: then the network is the cause. It also ends other programs that reap.programs of the configuration
+names, and nothing else does: what their command lines mean is not known, so silence is the only evidence. --include container adds processes in containers. Streams of ours in
 go2rtc that no run needs any more are removed, unless somebody watches.
 
 Never ended are children of go2rtc, captures that a running camwarden answers for, and processes without a camera.

@@ -91,7 +91,8 @@ const template = `# camwarden: which cameras there are, and how to treat them.
 #  snapshot: frame
 #  lifecycle: ephemeral
 
-# When a capturing process that somebody left behind counts as leaked, and what such programs are called.
+# When a capturing process that somebody left behind counts as leaked, and what such programs are called. Others than these two
+# are ended for nothing but silence, with --include silent: what their command lines mean is not known.
 #reap:
 #  older_than: 5m
 #  silent_for: 5m

@@ -545,3 +545,23 @@ func TestUnconnectedCapturesAndDeadOnesHoldNothing(t *testing.T) {
 		t.Errorf("%+v %+v", r.Processes, r.Cameras)
 	}
 }
+
+func TestHolders_remedyNamesWhoToEnd(t *testing.T) {
+	t.Parallel()
+	s := newScene()
+	for range 2 {
+		s.process(gate, cmdline.Unknown, time.Hour, func(p *observe.Process, c *observe.Connection) {
+			p.Name, p.Program, p.Configured, p.Foreign, c.Program = "python3", "/usr/bin/python3", false, true, "python3"
+		})
+	}
+	report := doctor.Examine(s.Observation, terms())
+	i := slices.IndexFunc(report.Findings, func(f doctor.Finding) bool { return f.Code == "camera-exhausted" })
+	if i < 0 {
+		t.Fatalf("findings: %+v", report.Findings)
+	}
+	want := fmt.Sprintf("ps -o pid,ppid,etime,args -p %d,%d    # python3, started by camserver (pid 1468583); python3, started by camserver (pid 1468583): the connection is freed when it ends; "+
+		"camwarden ends it only where reap: programs names it", s.pid-1, s.pid)
+	if got := report.Findings[i].Remedy; got != want {
+		t.Errorf("got  %s\nwant %s", got, want)
+	}
+}

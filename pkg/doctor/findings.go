@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/camwarden/camwarden/pkg/cmdline"
@@ -187,7 +188,7 @@ func (e *examination) findSlots() {
 			f := Finding{
 				Code: "camera-exhausted", Severity: Critical, Subject: c.Address, at: c.at, weight: used - c.Limit,
 				Summary:  fmt.Sprintf("%s has no free connection: %d are open, the limit is %s; whoever dials it now is refused (ffmpeg says \"Operation not permitted\")", name, used, limit),
-				Evidence: e.whoHolds(c.at), Remedy: fmt.Sprintf("ss -tnp dst %s", c.at),
+				Evidence: e.whoHolds(c.at), Remedy: e.freeing(c.at),
 			}
 			if slices.ContainsFunc(e.holders(c.at), func(d sweep.Decision) bool { return d.Leaked }) {
 				f.Remedy = e.sudo(e.holders(c.at)) + "camwarden reap" + argument(c.at)
@@ -197,7 +198,7 @@ func (e *examination) findSlots() {
 			e.find(Finding{
 				Code: "camera-near-limit", Severity: Warning, Subject: c.Address, at: c.at,
 				Summary:  fmt.Sprintf("%s has one free connection left: %d are open, the limit is %s", name, used, limit),
-				Evidence: e.whoHolds(c.at), Remedy: fmt.Sprintf("ss -tnp dst %s", c.at),
+				Evidence: e.whoHolds(c.at), Remedy: e.freeing(c.at),
 			})
 		}
 		if n := e.cooling(c.at); n > 0 {
@@ -269,3 +270,31 @@ func (e *examination) whoHolds(at netip.AddrPort) string {
 }
 
 func (e *examination) host() string { return cmp.Or(e.seen.Host, "this host") }
+
+// freeing is what to type about connections that nothing here may end: which programs hold them that nobody named, who started
+// these, and what would make them camwarden's business.
+func (e *examination) freeing(at netip.AddrPort) string {
+	const most = 3
+	var pids, who []string
+	for _, d := range e.holders(at) {
+		if d.Configured || d.Owner != nil || d.Go2rtc {
+			continue
+		}
+		parent := "nobody that can be seen"
+		if len(d.Parents) > 0 {
+			parent = fmt.Sprintf("%s (pid %d)", d.Parents[0].Name, d.Parents[0].PID)
+		}
+		pids = append(pids, strconv.Itoa(d.ID.PID))
+		who = append(who, fmt.Sprintf("%s, started by %s", d.Name, parent))
+	}
+	if len(pids) == 0 {
+		return fmt.Sprintf("ss -tnp dst %s", at)
+	}
+	more := ""
+	if n := len(pids) - most; n > 0 {
+		more = fmt.Sprintf("; and %d more", n)
+		pids, who = pids[:most], who[:most]
+	}
+	return fmt.Sprintf("ps -o pid,ppid,etime,args -p %s    # %s%s: the connection is freed when it ends; camwarden ends it only where reap: programs names it",
+		strings.Join(pids, ","), strings.Join(who, "; "), more)
+}
