@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 
@@ -127,7 +128,7 @@ func (g *goodServer) admit(conn *gortsplib.ServerConn, req *base.Request, path, 
 	if query != "" {
 		path += "?" + query
 	}
-	if path != config.Path {
+	if path != config.Path && !slices.Contains(config.Also, path) {
 		return &base.Response{StatusCode: base.StatusNotFound}, nil
 	}
 	return nil, nil
