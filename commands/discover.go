@@ -345,7 +345,11 @@ func (doc discovered) page(p *page) {
 	for _, b := range doc.Blind {
 		p.line("%s", p.paint(odd, fmt.Sprintf("could not look at %s: %s", b.Where, b.Why)))
 	}
-	p.line("%s looked at, %d answer, in %s", count(doc.Addresses, "address"), len(doc.Devices), span(doc.DurationMS))
+	what := "addresses"
+	if doc.Addresses == 1 {
+		what = "address"
+	}
+	p.line("%d %s looked at, %d answer, in %s", doc.Addresses, what, len(doc.Devices), span(doc.DurationMS))
 	if slices.ContainsFunc(doc.Devices, func(d discoveredDevice) bool { return d.LogIn == "not-tried" && d.Camera != "" && !d.Known }) {
 		p.line("with a log-in they say more: --log-in --user NAME (each device is told it once)")
 	}

@@ -5,7 +5,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 work=$(mktemp -d)
-bin/camsim --mixed --exit-with-parent --counts 127.0.0.1:0 --config "$work/camsim.yaml" >"$work/cameras" 2>"$work/talk" &
+bin/camsim --mixed --onvif 8000 --exit-with-parent --counts 127.0.0.1:0 --config "$work/camsim.yaml" >"$work/cameras" 2>"$work/talk" &
 camsim=$!
 finish() {
 	kill "$camsim" 2>/dev/null || true
@@ -22,6 +22,12 @@ done
 echo "These cameras are simulated, each with a temper of its own:"
 echo
 cat "$work/cameras"
+
+subnet=$(sed -n 's/^subnets: {sim: \["\(.*\)"\]}/\1/p' "$work/camsim.yaml")
+echo
+echo "\$ camwarden discover $subnet --ports 8554,8000 --timeout 1s"
+bin/camwarden -c /dev/null --state-dir "$work/state" discover "$subnet" --ports 8554,8000 --timeout 1s ||
+	echo "exit code $? (1 is right here: some of these cameras never say a word)"
 
 echo
 echo "\$ camwarden round sim -d demo --timeout 5s"

@@ -33,6 +33,7 @@ type line struct {
 	config         string
 	counts         string
 	go2rtc         string
+	onvif          uint
 	exitWithParent bool
 }
 
@@ -74,11 +75,46 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		}
 		defer world.go2rtc.Close()
 	}
+	services, err := opts.startONVIF(subnet.Cameras)
+	for _, service := range services {
+		defer service.Close()
+	}
+	if err != nil {
+		say(stderr, err)
+		return exitFailed
+	}
 	if err := live(ctx, opts, world, stdout, stderr); err != nil {
 		say(stderr, err)
 		return exitFailed
 	}
 	return exitDone
+}
+
+// startONVIF gives the cameras that give a picture their ONVIF services, each with a quirk of its own, the log-in of the camera, and
+// its one stream.
+func (o line) startONVIF(cameras []*camsim.Camera) ([]*camsim.ONVIF, error) {
+	if o.onvif == 0 {
+		return nil, nil
+	}
+	quirks := []camsim.Quirk{camsim.ClockAhead, camsim.DigestOnly, camsim.ForeignPrefixes, camsim.NAT, camsim.Media2Only}
+	var services []*camsim.ONVIF
+	for _, camera := range cameras {
+		switch camera.Temper() {
+		case camsim.Healthy, camsim.Digest, camsim.Basic, camsim.Slow, camsim.LimitedSlots, camsim.LingeringSlots:
+		default:
+			continue
+		}
+		c := camera.Config()
+		service, err := camsim.StartONVIF(camsim.ONVIFConfig{
+			Address: netip.AddrPortFrom(c.Address.Addr(), uint16(o.onvif)), Username: c.Username, Password: c.Password,
+			Model: "sim " + string(c.Temper), Path: c.Path, RTSP: c.Address.Port(), Quirks: quirks[len(services)%len(quirks):][:1],
+		})
+		if err != nil {
+			return services, err
+		}
+		services = append(services, service)
+	}
+	return services, nil
 }
 
 // say writes one error to the conversation.
@@ -138,6 +174,7 @@ func parse(args []string, stderr io.Writer) (line, error) {
 	flags.StringVar(&opts.config, "config", "", "write a camwarden configuration for these cameras to `FILE`, passwords beside it")
 	flags.StringVar(&opts.counts, "counts", "", "serve what the cameras count at http://`ADDRESS`/counts, and what go2rtc counts at /go2rtc (loopback; port 0 takes a free one)")
 	flags.StringVar(&opts.go2rtc, "go2rtc", "", "run a simulated go2rtc beside the cameras: `ADDRESS[/OPTION=VALUE...]` of its API (loopback; port 0 takes a free one)")
+	flags.UintVar(&opts.onvif, "onvif", 0, "give every camera that gives a picture an ONVIF service on this `PORT`")
 	flags.BoolVar(&opts.exitWithParent, "exit-with-parent", false, "end when the process that started camsim ends")
 	err := flags.Parse(args)
 	switch {
@@ -152,6 +189,8 @@ func parse(args []string, stderr io.Writer) (line, error) {
 		return opts, fmt.Errorf("-o %q is neither table nor json", opts.output)
 	case opts.cameras == "" && !opts.mixed:
 		return opts, errors.New("no cameras: give --cameras gate=healthy,yard=mute or --mixed")
+	case opts.onvif > 65535 || opts.onvif == opts.port:
+		return opts, fmt.Errorf("--onvif %d is not a port of its own", opts.onvif)
 	case opts.port == 0 || opts.port > 65535:
 		return opts, fmt.Errorf("--port %d is not between 1 and 65535", opts.port)
 	}

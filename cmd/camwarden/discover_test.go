@@ -53,7 +53,7 @@ func newNeighbourhood(t *testing.T) neighbourhood {
 				c.Username, c.Password = watcher, letMeIn
 			}
 			if len(paths) > 0 {
-				c.Path, c.Also = paths[0], paths[1:]
+				c.Path, c.Also = paths[0], strings.Join(paths[1:], " ")
 			}
 			streams = append(streams, c)
 		}

@@ -19,8 +19,8 @@ type Config struct {
 	Name    string         // for tables and counts; the address when empty
 	Address netip.AddrPort // on 127.0.0.0/8 or ::1; port 0 takes a free one; the zero value draws an address of its own (DrawSubnet)
 	Temper  Temper
-	Path    string   // of the stream, with leading slash; default /stream1
-	Also    []string // further paths of it, as a recorder has one for each channel; of the tempers that give a picture
+	Path    string // of the stream, with leading slash; default /stream1
+	Also    string // further paths of it, separated by blanks, as a recorder has one for each channel; of the tempers that give a picture
 
 	Username, Password string // set: every DESCRIBE and SETUP must log in (required for Digest and Basic)
 

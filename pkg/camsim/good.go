@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -128,7 +129,7 @@ func (g *goodServer) admit(conn *gortsplib.ServerConn, req *base.Request, path, 
 	if query != "" {
 		path += "?" + query
 	}
-	if path != config.Path && !slices.Contains(config.Also, path) {
+	if path != config.Path && !slices.Contains(strings.Fields(config.Also), path) {
 		return &base.Response{StatusCode: base.StatusNotFound}, nil
 	}
 	return nil, nil

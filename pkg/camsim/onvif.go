@@ -27,6 +27,7 @@ type ONVIFConfig struct {
 	Maker, Model       string         // default camsim, sim
 	Server             string         // the "Server" header; default camsim
 	Channels           int            // default 1; each has a large and a small stream
+	Path               string         // of its only stream; left out, each channel has two, at StreamPath
 	RTSP               uint16         // the port of its streams; default DefaultPort
 	Quirks             []Quirk
 }

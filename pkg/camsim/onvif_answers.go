@@ -1,6 +1,7 @@
 package camsim
 
 import (
+	"cmp"
 	"encoding/xml"
 	"fmt"
 	"net/http"
@@ -93,6 +94,9 @@ func (o *ONVIF) profiles(second bool) string {
 			kind          string
 			width, height int
 		}{{"main", 1920, 1080}, {"sub", 640, 360}} {
+			if o.config.Path != "" && (channel > 1 || size.kind == "sub") {
+				continue
+			}
 			name := fmt.Sprintf("ch%d_%s", channel, size.kind)
 			source := fmt.Sprintf(`<tt:Name>V</tt:Name><tt:UseCount>2</tt:UseCount><tt:SourceToken>VideoSource_%d</tt:SourceToken><tt:Bounds x="0" y="0" width="%d" height="%d"/>`, channel, size.width, size.height)
 			encoder := fmt.Sprintf("<tt:Name>E</tt:Name><tt:UseCount>1</tt:UseCount><tt:Encoding>H264</tt:Encoding><tt:Resolution><tt:Width>%d</tt:Width><tt:Height>%d</tt:Height></tt:Resolution><tt:Quality>4</tt:Quality>", size.width, size.height)
@@ -128,7 +132,7 @@ func (o *ONVIF) uri(w http.ResponseWriter, c operation, prefix string) {
 		o.fault(w, http.StatusInternalServerError, "ter:ActionNotSupported")
 		return
 	}
-	stream := fmt.Sprintf("rtsp://%s:%d%s", o.host(), o.config.RTSP, StreamPath(channel, kind == "sub"))
+	stream := fmt.Sprintf("rtsp://%s:%d%s", o.host(), o.config.RTSP, cmp.Or(o.config.Path, StreamPath(channel, kind == "sub")))
 	uri := stream
 	if c.name == "GetSnapshotUri" && !o.has(SnapshotIsRTSP) {
 		uri = fmt.Sprintf("http://%s:%d/snapshot?channel=%d&size=full", o.host(), o.config.Address.Port(), channel)
