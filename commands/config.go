@@ -13,6 +13,7 @@ import (
 
 	"github.com/camwarden/camwarden/pkg/config"
 	"github.com/camwarden/camwarden/pkg/fault"
+	"github.com/camwarden/camwarden/pkg/supervise"
 )
 
 func newConfig(c *cli) *cobra.Command {
@@ -135,6 +136,7 @@ type checkedConfig struct {
 	Subnets  int              `json:"subnets"`
 	Problems []config.Problem `json:"problems"`
 	Notices  []string         `json:"notices"`
+	FFmpeg   string           `json:"ffmpeg"` // its path; empty: it was not found
 
 	missing int // of the problems, those that fail a camera and no more
 }
@@ -176,6 +178,7 @@ func (c *cli) check(ctx context.Context) (checkedConfig, error) {
 	if checked.OK {
 		checked.Notices = append(checked.Notices, settings{config: read, c: c}.remarks(ctx)...)
 	}
+	checked.FFmpeg, _ = supervise.Find(read.FFmpeg.Path) // that there is none is said on the page
 	checked.Cameras, checked.Subnets = len(read.Inventory.Cameras), len(read.Inventory.Subnets)
 	return checked, nil
 }
@@ -195,6 +198,11 @@ func (checked checkedConfig) page(p *page) {
 		p.line("there is no configuration file: the defaults hold")
 	case checked.OK:
 		p.line("%s is right: %s, %s", checked.File, count(checked.Cameras, "camera"), count(checked.Subnets, "named subnet"))
+		if checked.FFmpeg == "" {
+			p.line("ffmpeg: not found; without it only cameras that send JPEG give stills: apt-get install ffmpeg, or set ffmpeg: {path: ...}")
+		} else {
+			p.line("ffmpeg: %s", checked.FFmpeg)
+		}
 	default:
 		p.line("%s: %s", checked.File, count(len(checked.Problems), "problem"))
 	}

@@ -55,7 +55,7 @@ func exitTable() []exitRow {
 		{code: "2", meaning: "the command line or the configuration is wrong; nothing was touched"},
 		{code: "3", meaning: "something of ours (reap: anything it should have ended) is left, or could not be verified; wins over 1 and over 128+n", commands: ending},
 		{code: "3", meaning: "a stream of ours that nobody watches, or a picture that hangs, is left", commands: streams, detail: true},
-		{code: "4", meaning: "no listed source can work here (a missing ffmpeg, say); nothing was dialled", commands: dialling},
+		{code: "4", meaning: "no listed source can work here (--source ffmpeg without an ffmpeg, say); nothing was dialled", commands: dialling},
 		{code: "75", meaning: "another run holds the lock, or the cool-down has not passed (--if-busy fail)", commands: []string{"round"}},
 		{code: "75", meaning: "another run uses the stream", commands: streams, detail: true},
 		{code: "128+n", meaning: "ended by signal n, after cleaning up (130 for Ctrl-C, 143 for TERM)", commands: slices.Concat(ending, streams)},

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -121,11 +122,31 @@ func flagFault(cmd *cobra.Command, err error) error {
 		return fault.New(fault.Usage, "", "unknown flag -%s", unknown.GetSpecifiedName()).
 			WithHint("the flags: %s --help", cmd.CommandPath())
 	case errors.As(err, &invalid):
-		return fault.New(fault.Usage, "", "--%s: %v", invalid.GetFlag().Name, reason(err)).
-			WithHint("the flags: %s --help", cmd.CommandPath())
+		return invalidFlag(cmd, invalid)
 	default:
 		return fault.New(fault.Usage, "", "%v", err).WithHint("the flags: %s --help", cmd.CommandPath())
 	}
+}
+
+// invalidFlag explains a value that a flag does not take, and what it does take where that can be told.
+func invalidFlag(cmd *cobra.Command, err *pflag.InvalidValueError) error {
+	flag, value := err.GetFlag(), err.GetValue()
+	f := fault.New(fault.Usage, "", "--%s: %v", flag.Name, reason(err))
+	_, notANumber := strconv.ParseFloat(value, 64)
+	switch {
+	case flag.Name == "output" && strings.ContainsAny(value, "./"):
+		f = fault.New(fault.Usage, "", "--output: %q is no format of the report", value)
+		if cmd.Flags().Lookup("file") != nil {
+			return f.WithHint("the file of the picture is given with -f %s; the formats: %s", value, strings.Join(formatsOf(cmd), ", "))
+		}
+		return f.WithHint("the formats: %s; write the report to a file with > %s", strings.Join(formatsOf(cmd), ", "), value)
+	case flag.Name == "output":
+		return fault.New(fault.Usage, "", "--output: %q is not one of %s", value, strings.Join(formatsOf(cmd), ", ")).
+			WithHint("the flags: %s --help", cmd.CommandPath())
+	case flag.Value.Type() == "duration" && notANumber == nil:
+		return fault.New(fault.Usage, "", "--%s: %s has no unit", flag.Name, value).WithHint("for seconds: --%s %ss", flag.Name, value)
+	}
+	return f.WithHint("the flags: %s --help", cmd.CommandPath())
 }
 
 func flagNames(cmd *cobra.Command) []string {

@@ -47,7 +47,8 @@ func files() [][2]string {
 	return [][2]string{
 		{"$XDG_CONFIG_HOME/camwarden/config.yaml", "the configuration, unless -c or CAMWARDEN_CONFIG names another (XDG_CONFIG_HOME defaults to ~/.config)"},
 		{"/etc/camwarden/config.yaml", "the configuration, when the one above does not exist"},
-		{"/run/camwarden, /var/lib/camwarden", "locks and leases, and durable state, of root; other users have theirs below XDG_RUNTIME_DIR and XDG_STATE_HOME"},
+		{"/run/camwarden, /var/lib/camwarden", "locks and leases, and durable state, of root"},
+		{"$XDG_RUNTIME_DIR/camwarden, $XDG_STATE_HOME/camwarden", "the same of other users; without these variables (cron sets neither) /tmp/camwarden-UID, and ~/.local/state/camwarden or, without HOME, /var/tmp/camwarden-UID"},
 	}
 }
 
@@ -149,8 +150,8 @@ func newHelp(c *cli) *cobra.Command {
 		Use:   "help [COMMAND]",
 		Short: "Explain a command",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			about, rest, err := cmd.Root().Find(args)
-			if err != nil || len(rest) > 0 {
+			about, _, err := cmd.Root().Find(args) // words behind a command are its arguments, typed in too
+			if err != nil || len(args) > 0 && about == cmd.Root() {
 				return knownCommand(cmd.Root(), args)
 			}
 			about.InitDefaultHelpFlag()

@@ -55,6 +55,9 @@ func (c *cli) load() (settings, error) {
 	if err != nil {
 		return settings{}, err
 	}
+	if path == "" {
+		read.Inventory.Sought = config.Sought(c.env)
+	}
 	return settings{config: read, c: c}, nil
 }
 

@@ -23,7 +23,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"syscall"
+
+	"github.com/spf13/cobra"
 
 	"github.com/camwarden/camwarden/pkg/config"
 )
@@ -39,6 +42,14 @@ const (
 )
 
 func formats() []string { return []string{asTable, asJSON, asYAML, asJSONL, asMarkdown} }
+
+// formatsOf are the formats that a command has.
+func formatsOf(cmd *cobra.Command) []string {
+	if cmd.Name() == "doctor" {
+		return formats()
+	}
+	return slices.DeleteFunc(formats(), func(format string) bool { return format == asMarkdown })
+}
 
 // document is what a command found, ready to be shown in any format.
 type document struct {

@@ -16,12 +16,13 @@ type page struct {
 	tabled bool // it ends with a table
 	screen bool
 	colour bool
+	ascii  bool // the terminal cannot be trusted to show more than ASCII
 	width  int
 	height int
 }
 
 func (c *cli) newPage() *page {
-	p := &page{screen: c.world.Terminal.Stdout, colour: c.colour(), width: c.world.Terminal.Width, height: c.world.Terminal.Height}
+	p := &page{screen: c.world.Terminal.Stdout, colour: c.colour(), ascii: c.ascii(), width: c.world.Terminal.Width, height: c.world.Terminal.Height}
 	if p.width <= 0 {
 		p.width = 80
 	}
@@ -91,7 +92,8 @@ func (p *page) table(header []string, rows [][]string, expendable ...string) {
 		for ; len(expendable) > 0 && p.width-used(header, rows) < wordOfLast(rows); expendable = expendable[1:] {
 			header, rows = without(header, rows, expendable[0])
 		}
-		rows = wrapped(rows, max(leastForLast, p.width-used(header, rows)))
+		room := max(leastForLast, p.width-used(header, rows))
+		rows = wrapped(cutWords(rows, room), room)
 	}
 	if p.tabled {
 		p.out.WriteString("\n")
@@ -104,11 +106,16 @@ func (p *page) table(header []string, rows [][]string, expendable ...string) {
 	t.SetHeaderAlignment(tablewriter.ALIGN_LEFT)
 	t.SetAlignment(tablewriter.ALIGN_LEFT)
 	t.SetBorder(false)
-	if p.screen {
+	switch {
+	case p.screen && p.ascii:
+		t.SetColumnSeparator("|")
+		t.SetRowSeparator("-")
+		t.SetCenterSeparator("+")
+	case p.screen:
 		t.SetColumnSeparator("│")
 		t.SetRowSeparator("─")
 		t.SetCenterSeparator("┼")
-	} else {
+	default:
 		t.SetHeaderLine(false)
 		t.SetNoWhiteSpace(true)
 		t.SetTablePadding("  ")
@@ -118,7 +125,7 @@ func (p *page) table(header []string, rows [][]string, expendable ...string) {
 	t.Render()
 	for line := range strings.Lines(b.String()) {
 		if p.screen { // the column that a border would have
-			line = strings.TrimPrefix(strings.TrimPrefix(line, " "), "─")
+			line = strings.TrimPrefix(strings.TrimPrefix(strings.TrimPrefix(line, " "), "─"), "-")
 		}
 		p.out.WriteString(strings.TrimRight(line, " \n") + "\n")
 	}
@@ -147,6 +154,27 @@ func wrapped(rows [][]string, room int) [][]string {
 		folded[i] = append(slices.Clone(row[:last]), strings.Join(lines, "\n"))
 	}
 	return folded
+}
+
+// cutWords shortens words of the last column that are wider than the room for it, a path mostly, in the middle: how it begins and
+// what the file is called says more than either end alone.
+func cutWords(rows [][]string, room int) [][]string {
+	const gap = "..."
+	cut := make([][]string, len(rows))
+	for i, row := range rows {
+		last := len(row) - 1
+		words := strings.Split(row[last], " ")
+		for j, word := range words {
+			letters := []rune(word)
+			if tablewriter.DisplayWidth(word) <= room || len(letters) <= room || strings.ContainsRune(word, '\x1b') {
+				continue
+			}
+			head := (room - len(gap)) / 3
+			words[j] = string(letters[:head]) + gap + string(letters[len(letters)-(room-len(gap)-head):])
+		}
+		cut[i] = append(slices.Clone(row[:last]), strings.Join(words, " "))
+	}
+	return cut
 }
 
 // used is how wide a ruled table is without the text of its last column.
@@ -209,6 +237,17 @@ func count(n int, noun string) string {
 		return "1 " + noun
 	}
 	return fmt.Sprintf("%d %ss", n, noun)
+}
+
+// ascii reports whether the terminal cannot be trusted to show more than ASCII: it is dumb, or the locale is set and is not UTF-8
+// (locale(7): the first of these variables that is not empty counts).
+func (c *cli) ascii() bool {
+	for _, name := range []string{"LC_ALL", "LC_CTYPE", "LANG"} {
+		if locale := strings.ToLower(c.env(name)); locale != "" {
+			return !strings.Contains(locale, "utf-8") && !strings.Contains(locale, "utf8") || c.env("TERM") == "dumb"
+		}
+	}
+	return c.env("TERM") == "dumb"
 }
 
 // colour decides whether a page may be painted; the rules stand at the top of output.go.

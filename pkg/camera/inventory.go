@@ -22,6 +22,7 @@ type Inventory struct {
 	Subnets  []Subnet
 	Defaults Camera
 	Source   string // the file it was read from, for hints; "" when there is none
+	Sought   string // where a file was looked for, in words, when there is none
 }
 
 // Lookup resolves the host name of a camera. It bounds its own time.

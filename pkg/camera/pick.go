@@ -190,9 +190,25 @@ func (inv Inventory) unknownCamera(arg string) error {
 	for _, c := range inv.Cameras {
 		known = append(known, c.ID, c.Host)
 	}
+	var subnets []string
+	for _, s := range inv.Subnets {
+		subnets = append(subnets, s.Name)
+	}
 	slices.Sort(known)
 	known = slices.Compact(known)
 	shown := redact.String(arg)
+	host, port, hasPort := strings.Cut(arg, ":")
+	_, ipv4 := parseIP(host)
+	switch near := Nearest(arg, append([]string{All}, subnets...)); {
+	case ipv4 && hasPort:
+		return fault.New(fault.Usage, "", "the port of %q is not a number from 1 to 65535", shown).
+			WithHint("write it like %s:554; %q is none", host, port)
+	case arg == All || slices.Contains(subnets, arg):
+		return fault.New(fault.Usage, "", "%q is a subnet, not a camera", shown).WithHint("use: camwarden round %s", shown)
+	case len(near) > 0 && len(Nearest(arg, known)) == 0:
+		return fault.New(fault.Usage, "", "there is no camera %q in %s", shown, inv.where()).
+			WithHint("did you mean the subnet %s?", strings.Join(near, " or "))
+	}
 	if len(known) == 0 {
 		return fault.New(fault.Usage, "", "there is no camera %q: no cameras are configured", shown).
 			WithHint("give an address or an rtsp:// URL, or begin a configuration with: camwarden config init")

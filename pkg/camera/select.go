@@ -153,6 +153,10 @@ func (inv Inventory) unknownSubnet(arg string) error {
 	if _, ok := inv.byID(arg); ok || strings.Contains(arg, "://") {
 		return fault.New(fault.Usage, "", "%q is a camera, not a subnet", shown).WithHint("use: camwarden snapshot %s", shown)
 	}
+	if inv.Source == "" && inv.Sought != "" {
+		return fault.New(fault.Usage, "", "there is no subnet %q: no configuration was found (looked at %s)", shown, inv.Sought).
+			WithHint("name it with -c FILE, begin one with: camwarden config init, or give a prefix like 192.168.125.0/24")
+	}
 	return fault.New(fault.Usage, "", "there is no subnet %q in %s", shown, inv.where()).
 		WithHint("%s", didYouMean(arg, known, "or give a prefix like 192.168.125.0/24"))
 }

@@ -40,6 +40,15 @@ func Find(flag string, env func(string) string) (path string, explicit bool, err
 	return "", false, nil
 }
 
+// Sought says where Find looked for a file that nobody named, and why no further: cron sets no XDG_CONFIG_HOME, and not
+// always HOME.
+func Sought(env func(string) string) string {
+	if user := userFile(env); user != "" {
+		return user + " and " + systemFile
+	}
+	return systemFile + "; HOME is not set"
+}
+
 // userFile is where the XDG Base Directory Specification puts a user's configuration; a relative variable is void there.
 func userFile(env func(string) string) string {
 	dir := env("XDG_CONFIG_HOME")
@@ -65,7 +74,7 @@ func unreadable(path, by string, err error) error {
 	failed := fault.New(fault.Usage, "", "cannot read the configuration %s%s: %w", path, by, err)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return failed.WithHint("begin one with: camwarden config init")
+		return failed.WithHint("begin one with: camwarden -c %s config init", path)
 	case errors.Is(err, fs.ErrPermission):
 		return failed.WithHint("make it readable for uid %d, or do without it: camwarden -c /dev/null", os.Geteuid())
 	case fault.OutOfFiles(err):

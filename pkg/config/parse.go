@@ -86,7 +86,21 @@ func syntax(err error, content []byte) *Problem {
 	if strings.HasPrefix(text, "found a tab character that violates") {
 		line = tabLine(content, line) // the library names where the value before it begins
 	}
+	if tab := tabLine(content, max(line, 1)); tab == max(line, 1) && indentedByTab(content, tab) {
+		return &Problem{Line: tab, Text: "not YAML: the line is indented with a tab; YAML wants blanks"}
+	}
 	return &Problem{Line: max(line, 1), Text: "not YAML: " + text + advice(text)}
+}
+
+// indentedByTab reports whether there is a tab before the first letter of that line, counted from 1.
+func indentedByTab(content []byte, number int) bool {
+	n := 0
+	for line := range bytes.Lines(content) {
+		if n++; n == number {
+			return bytes.ContainsRune(line[:len(line)-len(bytes.TrimLeft(line, " \t"))], '\t')
+		}
+	}
+	return false
 }
 
 // tabLine is the first line from that one on that is indented with a tab, or that one.

@@ -103,7 +103,7 @@ func TestEveryProblemIsToldWithItsLine(t *testing.T) {
 		"an indentation": {"cooldown: 5m\ndefaults:\n  port: 1\n   path: x",
 			`4: not YAML: mapping values are not allowed in this context; look at the indentation, and quote a value that holds a colon and a blank`},
 		"a tab": {"cameras:\n\t- id: x",
-			`2: not YAML: found character that cannot start any token; indent with blanks, and quote a value that begins with @, % or a backquote`},
+			`2: not YAML: the line is indented with a tab; YAML wants blanks`},
 		"an open bracket":          {"# a\ncooldown: 1s\nsources: [rtsp\njpeg_quality: 3", `3: not YAML around here: did not find expected ',' or ']'`},
 		"an unquoted asterisk":     {"cooldown: 5m\ndefaults:\n  password: *hunter2", `3: not YAML: a value that begins with * needs quotes`},
 		"two documents":            {"cooldown: 5m\n---\ncooldown: 6m", `2: a second document begins here; only the first would count`},

@@ -205,7 +205,7 @@ func (t *talk) askUntil(step fault.Step, deadline time.Time, method method, url 
 		case method == methodOptions && len(challenges) == 0:
 			return answer, nil // whether it wants a log-in, and how, the next answer says
 		case t.login == nil && t.target.Username == "" && t.target.Password == "":
-			return nil, t.fault(fault.Auth, "it wants a log-in, and none is given").WithHint("give a user name and a password for this camera")
+			return nil, t.fault(fault.Auth, "it wants a log-in, and none is given").WithHint("name its user in the URL, or as username in the configuration, and give the password in CAM_PASSWORD or a password_file")
 		case t.login == nil && len(challenges) == 0:
 			return nil, t.fault(fault.Auth, "it answered 401 and does not say how to log in").WithHint("may this user see this stream?")
 		case t.login == nil && next == nil:

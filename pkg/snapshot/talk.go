@@ -163,7 +163,7 @@ func (t *talk) challenged(answer *answer) error {
 	case t.target.Auth == Query:
 		return t.fault(fault.Auth, "%w that stand in the path (401)", login.ErrRefused).WithHint("check them, or set snapshot_auth: auto for this camera")
 	case t.target.Username == "" && t.target.Password == "":
-		return t.fault(fault.Auth, "it wants a log-in, and none is given").WithHint("give a user name and a password for this camera")
+		return t.fault(fault.Auth, "it wants a log-in, and none is given").WithHint("name its user in the URL, or as username in the configuration, and give the password in CAM_PASSWORD or a password_file")
 	case next == nil && login.NewOf([]string{login.Basic}, offers, "", "") != nil:
 		return t.fault(fault.Auth, "it knows only Basic, which would send the password in the clear").
 			WithHint("use https:// if the camera has it, or set snapshot_auth: basic for this camera")
