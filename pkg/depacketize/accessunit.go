@@ -27,23 +27,31 @@ type accessUnits struct {
 	packets int
 	doubt   bool // packets are missing since the picture that was begun last
 
-	unit    fragments
-	sender  senderHabits
-	next    preface
-	open    *picture // whose slices are coming
-	held    *picture // whole, if the next has no more slices than it
-	layout  []uint32 // where the slices of the picture before began
-	turned  preface  // the display orientation that lasts
-	refresh refresh
-	whole   *KeyFrame
-	seen    counts
+	unit     fragments
+	sender   senderHabits
+	next     preface
+	open     *picture    // whose slices are coming
+	closed   sliceHeader // the last slice of a picture that a marker ended,
+	isClosed bool        // if that was the one before, and nothing is missing since
+	held     *picture    // whole, if the next has no more slices than it
+	layout   []uint32    // where the slices of the picture before began
+	turned   preface     // the display orientation that lasts
+	refresh  refresh
+	whole    *KeyFrame
+	seen     counts
 }
 
 // senderHabits is what we have learnt of who sends.
 type senderHabits struct {
 	marksMidPicture bool // a marker came, and then another slice of the same picture
-	marksEndOnly    bool // a slice came without a marker, and then another of the same picture
+	unmarked        int  // slices without a marker, behind which another of the same picture came
 	plain, flagged  int  // slices without, and with forbidden_zero_bit
+}
+
+// marksEndOnly reports whether a marker can be believed to be the end of a picture: one that was left out may be a fault of the way.
+func (s senderHabits) marksEndOnly() bool {
+	const enough = 3
+	return s.unmarked >= enough && !s.marksMidPicture
 }
 
 // preface is what comes before the slices of a picture.
@@ -119,8 +127,9 @@ func (u *accessUnits) push(p *packet, lost bool, at time.Time) (*KeyFrame, error
 func (u *accessUnits) mark() {
 	if o := u.open; o != nil && o.packet == u.packets {
 		o.marked = true
-		if u.sender.marksEndOnly && !u.sender.marksMidPicture && !o.lacksField() {
+		if u.sender.marksEndOnly() && !o.lacksField() {
 			u.finish()
+			u.closed, u.isClosed = o.header, !u.doubt
 		}
 	}
 }
@@ -130,6 +139,11 @@ func (u *accessUnits) damage() {
 	u.unit.drop()
 	if u.open != nil {
 		u.open.damaged = true
+	}
+	// What is damaged may be a picture that has not been begun: the one a recovery point was meant for, or one of a refresh.
+	u.next.hasRecovery = false
+	if u.refresh.active {
+		u.refresh.end()
 	}
 }
 
@@ -144,8 +158,15 @@ func (u *accessUnits) nals(data []byte, at time.Time) error {
 			return err
 		}
 	}
+	if len(data)-len(bytes.TrimRight(data, "\x00")) > mostPadding {
+		u.damage() // its stop bit was further behind (rbsp_trailing_bits)
+	}
 	return nil
 }
+
+// mostPadding is how many zero bytes a NAL unit may end with, which it should not at all (H.264 7.4.1). There are cameras that
+// fill up to a multiple of four or eight bytes.
+const mostPadding = 7
 
 func (u *accessUnits) nal(nal []byte, at time.Time) error {
 	switch u.syntax.kind(nal) {
@@ -213,6 +234,9 @@ func (u *accessUnits) slice(nal []byte, at time.Time) error {
 	h := u.syntax.slice(nal, &u.sets)
 	switch o := u.open; {
 	case o == nil:
+		if u.isClosed && !u.doubt && !h.first && u.syntax.samePicture(u.closed, h) {
+			u.sender.marksMidPicture = true
+		}
 		u.begin(h, at)
 	case h.first && !o.second && secondField(o.header, h):
 		o.second, o.firstStands = true, o.intra && (o.header.idr || o.hasRecovery && o.recovery == 0)
@@ -262,7 +286,7 @@ func (u *accessUnits) joins(o *picture, h sliceHeader) {
 	case o.marked:
 		u.sender.marksMidPicture = true
 	case o.packet > 0 && o.packet != u.packets:
-		u.sender.marksEndOnly = true
+		u.sender.unmarked++
 	}
 	if h.known && o.header.known && h.address <= o.header.address {
 		o.damaged = true // twice, or in the wrong order
@@ -276,7 +300,7 @@ func (u *accessUnits) begin(h sliceHeader, at time.Time) {
 	if u.doubt && u.inBand && !o.renewed {
 		o.damaged = true // new parameter sets may be among what is missing
 	}
-	u.open, u.next, u.doubt = o, preface{}, false
+	u.open, u.next, u.doubt, u.isClosed = o, preface{}, false, false
 }
 
 // doubtful reports whether a slice must count as damaged because its sender says so: forbidden_zero_bit (RFC 6184 5.3, RFC 7798
