@@ -225,3 +225,26 @@ func (unit obu) append(file []byte) []byte {
 	file = binary.AppendUvarint(file, uint64(len(unit.payload)))
 	return append(file, unit.payload...)
 }
+
+// startAV1 looks for a sequence header, without which no key frame begins.
+func startAV1(payload []byte) Start {
+	elements, ok := parseAV1(payload)
+	switch {
+	case !ok:
+		return StartUnknown
+	case elements.continues:
+		return StartBetween
+	}
+	for _, element := range elements.all {
+		if len(element) == 0 {
+			continue
+		}
+		switch element[0] >> 3 & 0x0f {
+		case sequenceOBU:
+			return StartKeyFrame
+		case headerOBU, frameOBU:
+			return StartBetween
+		}
+	}
+	return StartUnknown
+}

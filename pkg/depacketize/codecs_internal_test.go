@@ -184,6 +184,7 @@ func TestCodecs_onlyWholeKeyFrames(t *testing.T) {
 			t.Run("every fault of packets", s.everyFault)
 			t.Run("the limit", s.theLimit)
 			t.Run("nothing behind it", s.nothingBehind)
+			t.Run("what it starts with", s.startsWith)
 		})
 	}
 }
@@ -265,6 +266,24 @@ func (s sender) nothingBehind(t *testing.T) {
 	r = s.receive(t, all[:len(all)-1])
 	if _, waiting := r.Waiting(); waiting || r.KeyFrame() != nil {
 		t.Errorf("without its end it is whole, or waits to be: %v", waiting)
+	}
+}
+
+// startsWith joins at every packet: only the first of a key frame begins one.
+func (s sender) startsWith(t *testing.T) {
+	all := s.packets(t)
+	for i, p := range all[:len(all)/2] {
+		r := s.receive(t, all[i:i+1])
+		want := StartBetween
+		switch frame := int(p.Timestamp / clockPerFrame); {
+		case s.film.Demuxer != "ivf":
+			want = StartUnknown // encoders of these codecs are not asked
+		case frame%s.film.GOP == 0 && (i == 0 || all[i-1].Timestamp != p.Timestamp):
+			want = StartKeyFrame
+		}
+		if got := r.Start(); got != want {
+			t.Errorf("packet %d, of picture %d: %d, want %d", i, p.Timestamp/clockPerFrame, got, want)
+		}
 	}
 }
 

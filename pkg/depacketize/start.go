@@ -12,7 +12,7 @@ const (
 	StartBetween               // the middle of a picture, or one that needs others
 )
 
-// Start tells, for H.264 and H.265, whether the first of the packets began a key frame. A key frame that has begun needs no asking.
+// Start tells, for H.264, H.265, VP8, VP9 and AV1, whether the first of the packets began a key frame. A key frame that has begun needs no asking.
 func (r *Receiver) Start() Start { return r.start }
 
 // starts notes what the packet tells of the start, while nothing has.
@@ -25,6 +25,12 @@ func (r *Receiver) starts(payload []byte) {
 		r.start = start264(payload)
 	case H265:
 		r.start = start265(payload)
+	case VP8:
+		r.start = startVP8(payload)
+	case VP9:
+		r.start = startVP9(payload)
+	case AV1:
+		r.start = startAV1(payload)
 	}
 }
 

@@ -119,3 +119,15 @@ func sizeVP8(frame []byte) (width, height int, ok bool) {
 	height = (int(frame[8]) | int(frame[9])<<8) & dimension
 	return width, height, partition <= len(frame)-header && width > 0 && height > 0
 }
+
+// startVP8 reads a descriptor, and the first bit of the frame where one begins (RFC 7741 section 4.2, RFC 6386 section 9.1).
+func startVP8(payload []byte) Start {
+	first, data, ok := parseVP8(payload)
+	switch {
+	case !ok || len(data) == 0:
+		return StartUnknown
+	case first && data[0]&1 == 0:
+		return StartKeyFrame
+	}
+	return StartBetween
+}

@@ -180,3 +180,15 @@ func (r *byteReader) skip(n int) {
 	}
 	r.data = r.data[n:]
 }
+
+// startVP9 reads a descriptor, and the first byte of the frame where one begins (RFC 9628 section 4.2).
+func startVP9(payload []byte) Start {
+	head, data, ok := parseVP9(payload)
+	switch {
+	case !ok || len(data) == 0:
+		return StartUnknown
+	case head.begins && head.layer == 0 && !head.predicted && data[0]&keyVP9(data[0]) == 0:
+		return StartKeyFrame
+	}
+	return StartBetween
+}

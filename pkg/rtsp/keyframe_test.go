@@ -154,3 +154,38 @@ func (v *viewer) count() int {
 	defer v.mu.Unlock()
 	return v.since
 }
+
+// The next key frame is ten minutes away, so it is the request that brings it.
+func TestKeyFrameRequest_GStreamerVPx(t *testing.T) {
+	t.Parallel()
+	for codec, encoder := range map[depacketize.Codec]string{
+		depacketize.VP8: "vp8enc deadline=1 cpu-used=8 keyframe-max-dist=6000 ! rtpvp8pay name=pay0 pt=96",
+		depacketize.VP9: "vp9enc deadline=1 cpu-used=8 keyframe-max-dist=6000 ! rtpvp9pay name=pay0 pt=96",
+	} {
+		t.Run(string(codec), func(t *testing.T) {
+			t.Parallel()
+			address := runningGStreamer(t, loopback(), encoder)
+			v := watch(t, address)
+			for v.pictures() < 3 {
+				time.Sleep(10 * time.Millisecond)
+			}
+			target := rtsp.Target{Address: netip.MustParseAddrPort(address), Path: "/stream1"}
+			frame, session, err := rtsp.Fetch(t.Context(), target, patient(), nil)
+			if err != nil || !session.Requested || frame.Codec != codec {
+				t.Fatalf("%v, session %+v", err, session)
+			}
+			smpteBars(t, frame, 320, 240)
+		})
+	}
+}
+
+// pictures is how many have come, of any codec.
+func (v *viewer) pictures() int {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	n := v.since
+	for _, length := range v.groups {
+		n += length
+	}
+	return n
+}
