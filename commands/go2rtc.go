@@ -102,12 +102,17 @@ func (s settings) remarks(ctx context.Context) []string {
 	}
 	defer keeper.Close()
 	path, writable, err := keeper.ConfigFile(ctx)
-	switch {
-	case err != nil:
+	if err != nil {
 		return unasked(err)
-	case writable && s.config.Go2rtc.Lifecycle == "ephemeral":
-		return []string{"go2rtc truncates and rewrites " + path + " whenever one of our streams is removed (lifecycle: ephemeral), and may lose it if it dies in that moment: " +
-			"make the file read-only for it (chattr +i, a read-only mount, or chmod a-w where it does not run as root), or set lifecycle: standing"}
 	}
-	return nil
+	var remarks []string
+	if writable && s.config.Go2rtc.Lifecycle == "ephemeral" {
+		remarks = append(remarks, "go2rtc truncates and rewrites "+path+" whenever one of our streams is removed (lifecycle: ephemeral), and may lose it if it dies in that moment: "+
+			"make the file read-only for it (chattr +i, a read-only mount, or chmod a-w where it does not run as root), or set lifecycle: standing")
+	}
+	if info, err := keeper.Client.Info(ctx); err == nil && info.NoHandOver() != "" {
+		remarks = append(remarks, "a picture that hangs in go2rtc cannot be flushed, by a round or by camwarden streams flush, because "+info.NoHandOver()+
+			": set rtsp.listen in go2rtc.yaml to :8554 or 127.0.0.1:8554")
+	}
+	return remarks
 }

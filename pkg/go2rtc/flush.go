@@ -46,6 +46,10 @@ func (c *Client) Flush(ctx context.Context, runs Runs, sources ...Source) ([]Flu
 	}
 	results := make([]Flushed, len(sources))
 	stuck := map[int]Stream{} // as they were when the test picture was set
+	why := ""
+	if len(states) > 0 {
+		why = c.impossible(ctx)
+	}
 	for i, s := range sources {
 		results[i].Name = s.Name
 		there, exists := states[s.Name]
@@ -53,16 +57,12 @@ func (c *Client) Flush(ctx context.Context, runs Runs, sources ...Source) ([]Flu
 			results[i].Done = true
 			continue
 		}
-		if c.startFlush(ctx, &results[i], s, there, runs) {
+		if c.startFlush(ctx, &results[i], s, there, runs, why) {
 			stuck[i] = there
 			if s.Testing != nil {
 				s.Testing()
 			}
 		}
-	}
-	late := ""
-	if len(stuck) > 0 {
-		late = c.whyLate(ctx)
 	}
 	for len(stuck) > 0 && wait(ctx, 250*time.Millisecond) {
 		for i := range stuck {
@@ -73,26 +73,26 @@ func (c *Client) Flush(ctx context.Context, runs Runs, sources ...Source) ([]Flu
 	}
 	for i, before := range stuck {
 		if results[i].Why = stillSending(before, states[results[i].Name]); results[i].Why == "" {
-			results[i].Why = late
+			results[i].Why = notYet
 		}
 	}
 	return results, nil
 }
 
-// whyLate says what may keep the test picture from coming, and what ends it then.
-func (c *Client) whyLate(ctx context.Context) string {
+// notYet says what may keep the test picture from coming, and what ends it then.
+const notYet = "go2rtc has not dialled again yet, or has no ffmpeg; the next flush may see it, or restart go2rtc"
+
+// impossible says why no flush can succeed here; empty: nothing says so.
+func (c *Client) impossible(ctx context.Context) string {
 	info, err := c.Info(ctx)
-	if host, _, _ := net.SplitHostPort(info.RTSPListen); err == nil && host != "" && host != "0.0.0.0" && host != "::" && host != "127.0.0.1" {
-		return "go2rtc's ffmpeg cannot hand over the test picture, because rtsp.listen is " + info.RTSPListen + " and not 127.0.0.1; restart go2rtc"
+	if why := info.NoHandOver(); err == nil && why != "" {
+		return "go2rtc's ffmpeg cannot hand over the test picture, because " + why + ": restart go2rtc, or set rtsp.listen to :8554"
 	}
-	if err == nil && info.RTSPListen == "" {
-		return "go2rtc's ffmpeg cannot hand over the test picture, because rtsp.listen is empty; restart go2rtc"
-	}
-	return "go2rtc has not dialled again yet, or has no ffmpeg; the next flush may see it, or restart go2rtc"
+	return ""
 }
 
 // startFlush sets the test picture, where that harms nobody.
-func (c *Client) startFlush(ctx context.Context, r *Flushed, s Source, there Stream, runs Runs) bool {
+func (c *Client) startFlush(ctx context.Context, r *Flushed, s Source, there Stream, runs Runs, impossible string) bool {
 	var meant *place
 	if s.URL != "" {
 		if meant, r.Err = c.check(s); r.Err != nil {
@@ -114,6 +114,10 @@ func (c *Client) startFlush(ctx context.Context, r *Flushed, s Source, there Str
 	}
 	if why := notToFlush(j, runs); why != "" {
 		r.Why = why
+		return false
+	}
+	if impossible != "" {
+		r.Why = impossible // a test picture that never comes would only keep the camera from whoever comes next
 		return false
 	}
 	if !c.setTested(s.Name, true) {

@@ -3,6 +3,7 @@ package go2rtc_test
 import (
 	"context"
 	"errors"
+	"io"
 	"net/http"
 	"strings"
 	"sync"
@@ -188,6 +189,36 @@ func TestAFlushThatDoesNotEndSaysWhatEndsIt(t *testing.T) {
 	}
 	if _, err := c.Frame(t.Context(), "camwarden-gate"); !errors.Is(err, go2rtc.ErrTested) {
 		t.Errorf("a picture was given: %v", err)
+	}
+}
+
+func TestFlush_notWhereNoPictureCanBeHandedOver(t *testing.T) {
+	t.Parallel()
+	for listen, want := range map[string]string{
+		":8554": "", "0.0.0.0:8554": "", "[::]:8554": "", "127.0.0.1:554": "", "localhost:8554": "", "": "is empty", "192.168.125.2:8554": "is 192.168.125.2:8554", "[::1]:8554": "is [::1]:8554",
+	} {
+		if got := (go2rtc.Info{RTSPListen: listen}).NoHandOver(); !strings.Contains(got, want) || (got == "") != (want == "") {
+			t.Errorf("rtsp.listen %q: %q, want %q", listen, got, want)
+		}
+	}
+	s := newServer(t)
+	patches := 0
+	s.patched = func(string, string) { patches++ }
+	s.instead = func(w http.ResponseWriter, r *http.Request) bool {
+		info := r.URL.Path == "/api"
+		if info {
+			_, _ = io.WriteString(w, `{"version":"1.9.14","rtsp":{"listen":"127.9.8.7:8554"}}`)
+		}
+		return info
+	}
+	s.set("camwarden-gate", stuck("h264", ours))
+	began := time.Now()
+	r := flush(t, s.client(), time.Minute, gate())
+	if r.Done || r.Restored || !strings.Contains(r.Why, "rtsp.listen is 127.9.8.7:8554") || !strings.Contains(r.Why, "restart go2rtc") {
+		t.Errorf("%+v", r)
+	}
+	if patches != 0 || time.Since(began) > 50*time.Second {
+		t.Errorf("its source was changed %d times, in %s", patches, time.Since(began))
 	}
 }
 

@@ -3,8 +3,10 @@ package go2rtc
 import (
 	"context"
 	"encoding/json"
+	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 )
 
@@ -13,6 +15,19 @@ type Info struct {
 	Version    string
 	ConfigPath string // of its configuration file, on its host; empty when it has none
 	RTSPListen string // "127.0.0.1:8554", ":8554"; empty when it does not serve RTSP
+}
+
+// NoHandOver says why the server's own ffmpeg cannot hand it a picture, which it does at the port of rtsp.listen on 127.0.0.1;
+// empty: nothing says that it cannot.
+func (i Info) NoHandOver() string {
+	if i.RTSPListen == "" {
+		return "rtsp.listen is empty"
+	}
+	host, _, err := net.SplitHostPort(i.RTSPListen)
+	if err != nil || slices.Contains([]string{"", "0.0.0.0", "::", "127.0.0.1", "localhost"}, host) {
+		return ""
+	}
+	return "rtsp.listen is " + i.RTSPListen + " and not at 127.0.0.1"
 }
 
 // Info asks the server what it is, once for this Client: two such calls at a time end the whole server.
