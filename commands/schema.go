@@ -14,7 +14,7 @@ func newSchema(c *cli) *cobra.Command {
 		Use:   "schema [NAME]",
 		Short: "Print the JSON Schema of a document",
 		Long: `Print the JSON Schema (draft 2020-12) of a document that camwarden writes: "camwarden schema round" is that of
-camwarden.round/1. Without NAME, list what there is. A validator, an editor or a code generator can read them; fields may
+camwarden.round/1, "camwarden schema round-lines" that of each line that -o jsonl makes of it. Without NAME, list what there is. A validator, an editor or a code generator can read them; fields may
 be added to a document, and are never renamed or dropped.`,
 		Example:   "camwarden schema doctor > doctor.schema.json",
 		ValidArgs: schema.Names(),

@@ -14,7 +14,8 @@ import (
 //go:embed *.json
 var files embed.FS
 
-// Names returns the names of all schemas, sorted: "round" for the document camwarden.round/1.
+// Names returns the names of all schemas, sorted: "round" for the document camwarden.round/1, "round-lines" for the lines that
+// -o jsonl makes of it.
 func Names() []string {
 	entries, err := files.ReadDir(".")
 	if err != nil {
@@ -22,7 +23,11 @@ func Names() []string {
 	}
 	var names []string
 	for _, entry := range entries {
-		names = append(names, strings.TrimSuffix(entry.Name(), path.Ext(entry.Name())))
+		name := strings.TrimSuffix(entry.Name(), path.Ext(entry.Name()))
+		names = append(names, name)
+		if lists()[name] != "" {
+			names = append(names, name+linesOf)
+		}
 	}
 	slices.Sort(names)
 	return names
@@ -33,7 +38,11 @@ func Text(name string) ([]byte, error) {
 	if !slices.Contains(Names(), name) {
 		return nil, fault.New(fault.Usage, "", "there is no schema %q", name).WithHint("the schemas are: %s", strings.Join(Names(), ", "))
 	}
-	text, err := files.ReadFile(name + ".json")
+	document, isLines := strings.CutSuffix(name, linesOf)
+	text, err := files.ReadFile(document + ".json")
+	if err == nil && isLines {
+		text, err = lines(text, lists()[document])
+	}
 	if err != nil {
 		return nil, fmt.Errorf("cannot read the schema %s: %w", name, err)
 	}
