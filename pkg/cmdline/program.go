@@ -23,6 +23,9 @@ const (
 // ("ffmpegthumbnailer", "ffmpeg-exporter") is another program.
 func GrammarOf(name string) Grammar {
 	name = strings.TrimSuffix(name, " (deleted)")
+	if !strings.Contains(name, string(FFmpeg)) && !strings.Contains(name, string(FFprobe)) {
+		return Foreign // nearly always, and asked of every process
+	}
 	m := family.Get().FindStringSubmatch(filepath.Base(name))
 	if m == nil {
 		return Foreign

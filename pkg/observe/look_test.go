@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -396,4 +397,48 @@ func FuzzLoad(f *testing.F) {
 		}
 		s.Hides(0)
 	})
+}
+
+// A port of HTTP is no camera's by itself: only the address that a capture reads from is one, and then whoever speaks to it counts.
+func TestLook_camerasBesideThePorts(t *testing.T) {
+	t.Parallel()
+	const http, web, other = "2D7DA8C0:0050", "2E7DA8C0:0050", "2F7DA8C0:1F90" // 192.168.125.45:80, .46:80, .47:8080
+	files := base().
+		with(10, 7, "ffmpeg", "S", "ffmpeg -i http://192.168.125.45/mjpg -frames:v 1 a.jpg", "fd/3", "-> socket:[100]").
+		with(11, 7, "firefox", "S", "firefox", "fd/3", "-> socket:[101]").
+		with(12, 7, "curl", "S", "curl http://192.168.125.45/mjpg", "fd/3", "-> socket:[102]").
+		with(13, 7, "ffmpeg", "S", "ffmpeg -f concat -i list.txt -frames:v 1 b.jpg", "fd/3", "-> socket:[103]").
+		with(14, 7, "ffmpeg", "S", "ffmpeg -i - -frames:v 1 ftp://nas.lan/c.jpg", "fd/3", "-> socket:[104]")
+	files["net/tcp"] = tcp(http+" 100 0 01", web+" 101 0 01", http+" 102 0 01", other+" 103 0 01", web+" 104 0 01")
+	s := observe.Look(context.Background(), nil, files.at(t), ffmpeg())
+	holders := map[int]string{}
+	for _, c := range s.Connections {
+		holders[c.PID] = c.Remote.String()
+	}
+	want := map[int]string{10: "192.168.125.45:80", 12: "192.168.125.45:80", 13: "192.168.125.47:8080"}
+	if !maps.Equal(holders, want) {
+		t.Errorf("connections of %v, want %v", holders, want)
+	}
+	for pid, shape := range map[int]cmdline.Shape{10: cmdline.OneFrame, 12: cmdline.Unknown, 13: cmdline.OneFrame, 14: cmdline.NoCamera} {
+		if p := find(t, s, pid); p.Shape != shape || p.Configured != (pid != 12) {
+			t.Errorf("%d is %s, configured %v", pid, p.Shape, p.Configured)
+		}
+	}
+	for _, p := range s.Processes {
+		if p.ID.PID == 11 {
+			t.Error("a browser is listed")
+		}
+	}
+}
+
+func TestLook_childrenOfGo2rtc(t *testing.T) {
+	t.Parallel()
+	for parent, want := range map[string]bool{"go2rtc": true, "go2rtc_linux_am": true, "go2rtc-1.9.14": true, "go2rtc-watchdog": false, "go2rtc_monitor": false, "mygo2rtc": false} {
+		files := base().with(9, 1, parent, "S", parent).
+			with(10, 9, "ffmpeg", "S", "ffmpeg -user_agent go2rtc/ffmpeg -i rtsp://192.168.125.19/s -frames:v 1 a.jpg", "fd/3", "-> socket:[100]")
+		files["net/tcp"] = tcp(cam19 + " 100 0 01")
+		if p := find(t, observe.Look(context.Background(), nil, files.at(t), ffmpeg()), 10); p.Go2rtc != want {
+			t.Errorf("below %s: %v", parent, p.Go2rtc)
+		}
+	}
 }

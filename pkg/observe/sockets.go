@@ -52,8 +52,10 @@ func (l *looker) toCamera(remote netip.AddrPort) bool {
 // say where it reads from, and its other end is within the limits, or near where there are none; or it says a name.
 func (l *looker) readsFrom(c proc.Conn) bool {
 	line := l.lines[c.PID]
-	near := !l.scope.Limits.None() || cmdline.Near(c.Remote.Addr())
-	return near && (line.Hidden || slices.ContainsFunc(line.Cameras, func(t cmdline.Target) bool {
+	limited := !l.scope.Limits.None()
+	near := limited || cmdline.Near(c.Remote.Addr())
+	hidden := line.Hidden && (limited || len(line.Pushes) == 0) // else it may be where the process sends something to
+	return near && (hidden || slices.ContainsFunc(line.Cameras, func(t cmdline.Target) bool {
 		return t.Exact && !t.Address.IsValid() && t.Port == c.Remote.Port()
 	}))
 }

@@ -20,6 +20,7 @@ var (
 		`(?:s?key|api|sid|session|sig|sign|pw|pin|otp|psk)(?:=|%(?:25)*3d)`)
 	jsonSecret = lazyre.New(`(?i)["'][\w-]*(?:pass|password|passwd|passphrase|pwd|psw|token|secret|api[_-]?key|stream[_-]?key|session[_-]?id)\\*["']\s*:\s*\\*["']`)
 	yamlSecret = lazyre.New(`(?im)^[ \t{,-]*[\w-]*(?:password|passwd|passphrase|pwd|secret)[ \t]*:[ \t]+`)
+	xmlSecret  = lazyre.New(`(?i)<(?:\w+:)?(?:password|passwd|passphrase|pwd|secret|token)(?:\s[^<>]*)?>`)
 	srtStream  = lazyre.New(`(?i)(?:\b|_)streamid(?:=|%(?:25)*3d)(?:read|publish|request)(?::|%(?:25)*3a)[^:%\s&"']*(?::|%(?:25)*3a)`)
 )
 
@@ -36,6 +37,7 @@ func replaceAssignments(text string) string {
 		colon := strings.LastIndexByte(match, ':')
 		return 0, closing(rest, strings.TrimLeft(match[colon+1:], " \t\r\n"))
 	})
+	text = maskAll(text, xmlSecret.Get(), func(_, rest string) (int, int) { return 0, max(0, strings.IndexByte(rest, '<')) })
 	return maskAll(text, yamlSecret.Get(), func(_, rest string) (int, int) {
 		line, _, _ := strings.Cut(rest, "\n")
 		return 0, len(line)
