@@ -11,6 +11,7 @@ import (
 
 	"github.com/camwarden/camwarden/pkg/ledger"
 	"github.com/camwarden/camwarden/pkg/proc"
+	"github.com/camwarden/camwarden/pkg/testkit"
 )
 
 // tries is how often a lock is asked for before who keeps it lets go: often enough to have been believed.
@@ -74,10 +75,10 @@ func TestLock_isTakenWhenADeadHoldersChildLetsGo(t *testing.T) {
 	holder := start(t, "lock", base, "1m", "copy")
 	said := holder.hear()
 	child, err := proc.Default().Identify(said.PID)
-	check(t, err)
-	holder.signal(unix.SIGKILL)
-	_, err = holder.cmd.Process.Wait() // not cmd.Wait, which would end the child's stdin
-	check(t, err)
+	testkit.Check(t, err)
+	holder.Signal(unix.SIGKILL)
+	_, err = holder.Cmd.Process.Wait() // not cmd.Wait, which would end the child's stdin
+	testkit.Check(t, err)
 	takenAfter(t, open(t, base), holder, child)
 }
 
@@ -89,16 +90,16 @@ func TestLock_isTakenWhenADyingHolderHasDied(t *testing.T) {
 		t.Fatalf("the other process: %+v", said)
 	}
 	holder.looksDead()
-	id, err := proc.Default().Identify(holder.cmd.Process.Pid)
-	check(t, err)
+	id, err := proc.Default().Identify(holder.PID())
+	testkit.Check(t, err)
 	takenAfter(t, open(t, base), holder, id)
 }
 
 // looksDead waits until the first thread has ended, and others live.
 func (o *other) looksDead() {
 	o.t.Helper()
-	eventually(o.t, "its first thread has ended", func() bool {
-		stat, err := proc.Default().Stat(o.cmd.Process.Pid)
+	testkit.Eventually(o.t, "its first thread has ended", func() bool {
+		stat, err := proc.Default().Stat(o.PID())
 		return err == nil && stat.State == 'Z' && !stat.Dead()
 	})
 }
@@ -109,21 +110,21 @@ func takenAfter(t *testing.T, l *ledger.Ledger, holder *other, keeper proc.Ident
 	asked := 0
 	lock, busy, err := l.TryTold("round", time.Minute, func(times int) {
 		if asked = times; times == tries {
-			check(t, holder.stdin.Close())
-			eventually(t, "who kept it is gone", func() bool {
+			holder.Release()
+			testkit.Eventually(t, "who kept it is gone", func() bool {
 				presence, _ := proc.Default().Look(keeper)
 				return presence == proc.Gone || presence == proc.Zombie
 			})
 		}
 	})
-	check(t, err)
+	testkit.Check(t, err)
 	if lock == nil {
 		t.Fatalf("after %d tries held by %v, who is dead", asked, busy)
 	}
 	if asked != tries {
 		t.Fatalf("had after %d tries, not when it was free, after %d", asked, tries)
 	}
-	check(t, lock.Unlock())
+	testkit.Check(t, lock.Unlock())
 }
 
 func TestTryLock_givesUpOnADyingHolder(t *testing.T) {
@@ -132,7 +133,7 @@ func TestTryLock_givesUpOnADyingHolder(t *testing.T) {
 	holder := start(t, "headless", base)
 	holder.hear()
 	holder.looksDead()
-	if _, busy := try(t, open(t, base)); busy == nil || busy.Identity.PID != holder.cmd.Process.Pid {
-		t.Errorf("a holder that never dies: %v, want pid %d", busy, holder.cmd.Process.Pid)
+	if _, busy := try(t, open(t, base)); busy == nil || busy.Identity.PID != holder.PID() {
+		t.Errorf("a holder that never dies: %v, want pid %d", busy, holder.PID())
 	}
 }

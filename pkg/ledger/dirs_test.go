@@ -14,6 +14,7 @@ import (
 
 	"github.com/camwarden/camwarden/pkg/ledger"
 	"github.com/camwarden/camwarden/pkg/proc"
+	"github.com/camwarden/camwarden/pkg/testkit"
 )
 
 // playOpen opens the ledger in a folder as whoever runs it, and says what it found.
@@ -41,9 +42,9 @@ func sharedDir(t *testing.T, uid int) string {
 		t.Skip("needs root, to act as another user")
 	}
 	dir, err := os.MkdirTemp("/tmp", "camwarden-test-")
-	check(t, err)
+	testkit.Check(t, err)
 	t.Cleanup(func() { os.RemoveAll(dir) })
-	check(t, os.Chown(dir, uid, uid))
+	testkit.Check(t, os.Chown(dir, uid, uid))
 	return dir
 }
 
@@ -51,9 +52,9 @@ func TestWhereTheLedgerIs(t *testing.T) {
 	t.Parallel()
 	const nobody = 4242 // owns nothing here
 	mine := t.TempDir()
-	check(t, os.Chmod(mine, 0o700))
+	testkit.Check(t, os.Chmod(mine, 0o700))
 	loose := t.TempDir()
-	check(t, os.Chmod(loose, 0o755))
+	testkit.Check(t, os.Chmod(loose, 0o755))
 	me := os.Geteuid()
 	for _, test := range []struct {
 		what, flag string
@@ -105,9 +106,9 @@ func TestAFolderThatOthersPreparedInTmpIsRefused(t *testing.T) {
 	} {
 		uid := uid + os.Getpid()
 		dir := fmt.Sprintf("/tmp/camwarden-%d", uid)
-		check(t, prepare(dir, uid))
+		testkit.Check(t, prepare(dir, uid))
 		_, err := ledger.DirsFor("", func(string) string { return "" }, uid)
-		check(t, os.RemoveAll(dir))
+		testkit.Check(t, os.RemoveAll(dir))
 		localWithHint(t, err, what, dir)
 	}
 }
@@ -125,33 +126,33 @@ func TestOpenRefusesPlacesThatAreNotSafelyOurs(t *testing.T) {
 		},
 	} {
 		base := t.TempDir()
-		check(t, prepare(base))
+		testkit.Check(t, prepare(base))
 		_, err := openIn(base)
 		localWithHint(t, err, what, base)
 	}
 	// A path that leads through a file.
 	base := t.TempDir()
-	check(t, os.WriteFile(filepath.Join(base, "file"), nil, 0o600))
+	testkit.Check(t, os.WriteFile(filepath.Join(base, "file"), nil, 0o600))
 	_, err := openIn(filepath.Join(base, "file", "below"))
 	localWithHint(t, err, "not a directory", base)
 	// As systemd makes it: readable for all, ours.
 	base = t.TempDir()
-	check(t, os.Mkdir(filepath.Join(base, "run"), 0o755))
+	testkit.Check(t, os.Mkdir(filepath.Join(base, "run"), 0o755))
 	_, err = openIn(base)
-	check(t, err)
+	testkit.Check(t, err)
 }
 
 func TestAnOrdinaryUserIsToldWhatHeMayNotWrite(t *testing.T) {
 	t.Parallel()
 	base := sharedDir(t, 0)
-	check(t, os.Chmod(base, 0o755))
+	testkit.Check(t, os.Chmod(base, 0o755))
 	got := startAs(t, 65534, "open", base).hear()
 	if got.Error == nil {
 		t.Fatal("opened a ledger in root's folder")
 	}
 	localWithHint(t, got.Error, "permission denied", base)
 
-	check(t, os.Mkdir(filepath.Join(base, "run"), 0o755))
+	testkit.Check(t, os.Mkdir(filepath.Join(base, "run"), 0o755))
 	got = startAs(t, 65534, "open", base).hear()
 	localWithHint(t, got.Error, "belongs to user 0", base)
 	if left := files(t, base); left != "" {
@@ -165,7 +166,7 @@ func TestAReadOnlyLedgerSaysSo(t *testing.T) {
 	if got := startAs(t, 65534, "open", base).hear(); got.Error != nil {
 		t.Fatal(got.Error)
 	}
-	check(t, os.Chmod(filepath.Join(base, "run", "leases"), 0o500))
+	testkit.Check(t, os.Chmod(filepath.Join(base, "run", "leases"), 0o500))
 	got := startAs(t, 65534, "lease", base, "process", "1m").hear()
 	if got.Error == nil {
 		t.Fatal("wrote into a folder without write permission")
@@ -179,20 +180,20 @@ func TestAFullDiskIsToldAndLeavesNothingHalfWritten(t *testing.T) {
 	if err := unix.Mount("tmpfs", base, "tmpfs", 0, "size=64k,mode=0700"); err != nil {
 		t.Skipf("a small file system of our own is not permitted here: %v", err)
 	}
-	t.Cleanup(func() { check(t, unix.Unmount(base, unix.MNT_DETACH)) })
+	t.Cleanup(func() { testkit.Check(t, unix.Unmount(base, unix.MNT_DETACH)) })
 	l := open(t, base)
 	held, err := l.Write(ledger.Lease{Kind: ledger.Process, Camera: "gate", Deadline: inAMinute()})
-	check(t, err)
+	testkit.Check(t, err)
 	stream, err := l.Write(ledger.Lease{Kind: ledger.Stream, Name: "camwarden-gate", Deadline: inAMinute()})
-	check(t, err)
-	check(t, l.Save("turn", map[string]int{"next": 3}))
+	testkit.Check(t, err)
+	testkit.Check(t, l.Save("turn", map[string]int{"next": 3}))
 	ballast := filepath.Join(base, "ballast")
 	f, err := os.Create(ballast)
-	check(t, err)
+	testkit.Check(t, err)
 	for err == nil {
 		_, err = f.Write(make([]byte, 4096))
 	}
-	check(t, f.Close())
+	testkit.Check(t, f.Close())
 	before := files(t, base)
 
 	_, err = l.Write(ledger.Lease{Kind: ledger.Process, Deadline: inAMinute()})
@@ -223,30 +224,30 @@ func TestAFullDiskIsToldAndLeavesNothingHalfWritten(t *testing.T) {
 	if got := read(t, l); len(got) != 2 {
 		t.Errorf("leases: %+v", got)
 	}
-	check(t, held.Strike())
-	check(t, stream.Strike())
-	check(t, os.Remove(ballast))
+	testkit.Check(t, held.Strike())
+	testkit.Check(t, stream.Strike())
+	testkit.Check(t, os.Remove(ballast))
 	_, err = l.Write(ledger.Lease{Kind: ledger.Process, Deadline: inAMinute()})
-	check(t, err)
+	testkit.Check(t, err)
 	lock, _, err = l.TryLock("round", time.Minute)
-	check(t, err)
-	check(t, lock.Unlock())
+	testkit.Check(t, err)
+	testkit.Check(t, lock.Unlock())
 }
 
 func TestFoldersThatACleanerTookAwayAreMadeAnew(t *testing.T) {
 	t.Parallel()
 	base := t.TempDir()
 	l := open(t, base)
-	check(t, os.RemoveAll(filepath.Join(base, "run")))
+	testkit.Check(t, os.RemoveAll(filepath.Join(base, "run")))
 	_, err := l.Write(ledger.Lease{Kind: ledger.Process, Deadline: inAMinute()})
-	check(t, err)
-	check(t, os.RemoveAll(filepath.Join(base, "run")))
+	testkit.Check(t, err)
+	testkit.Check(t, os.RemoveAll(filepath.Join(base, "run")))
 	if _, _, err := l.Read(); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("a ledger that is not there reads as an empty one: %v", err)
 	}
 	lock, _, err := l.TryLock("round", time.Minute)
-	check(t, err)
-	check(t, lock.Unlock())
+	testkit.Check(t, err)
+	testkit.Check(t, lock.Unlock())
 }
 
 func TestRecordsOutliveTheirWriterAndTornOnesAreSetAside(t *testing.T) {
@@ -261,13 +262,13 @@ func TestRecordsOutliveTheirWriterAndTornOnesAreSetAside(t *testing.T) {
 	if ok, err := l.Load("turn/門", &got); ok || err != nil {
 		t.Fatalf("a record that was never saved: %v, %v", ok, err)
 	}
-	check(t, l.Save("turn/門", turn{Next: 7, Who: "x"}))
+	testkit.Check(t, l.Save("turn/門", turn{Next: 7, Who: "x"}))
 	if ok, err := open(t, base).Load("turn/門", &got); !ok || err != nil || got.Next != 7 {
 		t.Fatalf("loaded %+v, %v, %v", got, ok, err)
 	}
 	path := filepath.Join(base, files(t, base))
 	for _, content := range []string{"", `{"next":9,"who"`, `{"next":9,"who":3}`, "\x00", strings.Repeat(" ", 2<<20)} {
-		check(t, os.WriteFile(path, []byte(content), 0o600))
+		testkit.Check(t, os.WriteFile(path, []byte(content), 0o600))
 		ok, err := l.Load("turn/門", &got)
 		if ok || err != nil || got.Next != 7 {
 			t.Errorf("torn record %.20q: %v, %v, and v became %+v", content, ok, err, got)
@@ -275,9 +276,9 @@ func TestRecordsOutliveTheirWriterAndTornOnesAreSetAside(t *testing.T) {
 		if _, err := os.Stat(path + ".torn"); err != nil {
 			t.Errorf("torn record %.20q was not set aside: %v", content, err)
 		}
-		check(t, os.Remove(path+".torn"))
+		testkit.Check(t, os.Remove(path+".torn"))
 	}
-	check(t, os.Mkdir(path, 0o700))
+	testkit.Check(t, os.Mkdir(path, 0o700))
 	_, err := l.Load("turn/門", &got)
 	localWithHint(t, err, path)
 	localWithHint(t, l.Save("turn/門", turn{}), path)

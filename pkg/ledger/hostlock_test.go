@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/camwarden/camwarden/pkg/testkit"
 )
 
 // playHostLock takes the lock "server" of the host whose folder is args[1], with a ledger of its own.
@@ -36,7 +38,7 @@ func playHostLock(args []string) error {
 func hostDir(t *testing.T, mode os.FileMode) string {
 	t.Helper()
 	dir := sharedDir(t, os.Geteuid())
-	check(t, os.Chmod(dir, mode))
+	testkit.Check(t, os.Chmod(dir, mode))
 	return dir
 }
 
@@ -55,7 +57,7 @@ func TestUsersOfOneHostExcludeEachOther(t *testing.T) {
 		if said := second.hear(); said.State != "busy" {
 			t.Errorf("uid %d beside uid %d: %+v", users[1], users[0], said)
 		}
-		first.kill()
+		first.Kill()
 		third := startAs(t, users[1], "hostlock", sharedDir(t, users[1]), host)
 		if said := third.hear(); said.State != "held" {
 			t.Errorf("uid %d after uid %d: %+v", users[1], users[0], said)
@@ -77,7 +79,7 @@ func TestAHostWithoutASharedFolderStillHasTheUsersOwnLock(t *testing.T) {
 	if said := startAs(t, 65534, "hostlock", base, host).hear(); said.State != "busy" {
 		t.Errorf("the same user again: %+v", said)
 	}
-	first.kill()
+	first.Kill()
 	// Once root has made the lock there, it is everybody's.
 	root := startAs(t, 0, "hostlock", sharedDir(t, 0), host)
 	if said := root.hear(); said.State != "held" {
@@ -96,7 +98,7 @@ func TestWhatIsNoLockFileIsRefusedInASharedFolder(t *testing.T) {
 		"a folder":  func(path string) error { return os.Mkdir(path, 0o777) },
 	} {
 		host := hostDir(t, 0o777|os.ModeSticky)
-		check(t, put(filepath.Join(host, "camwarden-server.lock")))
+		testkit.Check(t, put(filepath.Join(host, "camwarden-server.lock")))
 		l := open(t, t.TempDir())
 		l.SetHostDir(host)
 		lock, _, err := l.LockHost(t.Context(), "server", time.Minute)

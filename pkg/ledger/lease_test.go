@@ -13,6 +13,7 @@ import (
 
 	"github.com/camwarden/camwarden/pkg/ledger"
 	"github.com/camwarden/camwarden/pkg/proc"
+	"github.com/camwarden/camwarden/pkg/testkit"
 )
 
 // playLease writes one lease (KIND, deadline from now) and stays.
@@ -42,7 +43,7 @@ func TestALeaseIsThereFromWriteToStrike(t *testing.T) {
 	l := open(t, base)
 	address := netip.MustParseAddrPort("127.31.0.1:554")
 	held, err := l.Write(ledger.Lease{Kind: ledger.Process, Camera: "gate", Address: address, Deadline: inAMinute()})
-	check(t, err)
+	testkit.Check(t, err)
 
 	other := open(t, base)
 	got := read(t, other)
@@ -50,7 +51,7 @@ func TestALeaseIsThereFromWriteToStrike(t *testing.T) {
 		t.Fatalf("read %+v, want %+v", got, held.Lease())
 	}
 	self, err := proc.Default().Self()
-	check(t, err)
+	testkit.Check(t, err)
 	if l := got[0]; l.V != 1 || l.Owner != self || l.Run != other.Run() || l.Address != address || time.Since(l.Made) > time.Minute || !l.Starting() {
 		t.Errorf("not filled in: %+v", l)
 	}
@@ -59,13 +60,13 @@ func TestALeaseIsThereFromWriteToStrike(t *testing.T) {
 	}
 
 	child := proc.Identity{BootID: self.BootID, PIDNS: self.PIDNS, PID: 4711, Start: 12}
-	check(t, held.Update(func(l *ledger.Lease) { l.Child, l.ID, l.Kind = child, "other", ledger.Stream }))
+	testkit.Check(t, held.Update(func(l *ledger.Lease) { l.Child, l.ID, l.Kind = child, "other", ledger.Stream }))
 	if got := read(t, other); got[0].Child != child || got[0].ID != held.Lease().ID || got[0].Kind != ledger.Process || got[0].Starting() {
 		t.Errorf("after Update: %+v", got)
 	}
 
-	check(t, held.Strike())
-	check(t, held.Strike())
+	testkit.Check(t, held.Strike())
+	testkit.Check(t, held.Strike())
 	if got := read(t, other); len(got) != 0 {
 		t.Errorf("after Strike: %+v", got)
 	}
@@ -81,9 +82,9 @@ func TestALeaseStruckByOthersDoesNotComeBack(t *testing.T) {
 	t.Parallel()
 	base := t.TempDir()
 	held, err := open(t, base).Write(ledger.Lease{Kind: ledger.Process, Deadline: inAMinute()})
-	check(t, err)
+	testkit.Check(t, err)
 	other := open(t, base)
-	check(t, other.Adopt(read(t, other)[0]).Strike())
+	testkit.Check(t, other.Adopt(read(t, other)[0]).Strike())
 	err = held.Update(func(l *ledger.Lease) { l.Note = "awake again" })
 	if !errors.Is(err, ledger.ErrStruck) {
 		t.Errorf("error %v, want ErrStruck", err)
@@ -92,7 +93,7 @@ func TestALeaseStruckByOthersDoesNotComeBack(t *testing.T) {
 	if left := files(t, base); left != "" {
 		t.Errorf("it came back: %s", left)
 	}
-	check(t, held.Strike())
+	testkit.Check(t, held.Strike())
 }
 
 func TestOnlyTheOwnerCanReadLeasesAndTheyHoldPlainWords(t *testing.T) {
@@ -100,17 +101,17 @@ func TestOnlyTheOwnerCanReadLeasesAndTheyHoldPlainWords(t *testing.T) {
 	base := t.TempDir()
 	l := open(t, base)
 	_, err := l.Write(ledger.Lease{Kind: ledger.Process, Camera: "gate", Address: netip.MustParseAddrPort("[::1]:554"), Deadline: inAMinute()})
-	check(t, err)
+	testkit.Check(t, err)
 	_, err = l.Write(ledger.Lease{Kind: ledger.Stream, Name: "camwarden-gate", Server: "http://127.0.0.1:1984"})
-	check(t, err)
+	testkit.Check(t, err)
 	_, _, err = l.TryLock("round", time.Minute)
-	check(t, err)
-	check(t, l.Save("turn", 3))
+	testkit.Check(t, err)
+	testkit.Check(t, l.Save("turn", 3))
 	leases := 0
-	check(t, filepath.WalkDir(base, func(path string, entry os.DirEntry, err error) error {
-		check(t, err)
+	testkit.Check(t, filepath.WalkDir(base, func(path string, entry os.DirEntry, err error) error {
+		testkit.Check(t, err)
 		info, err := entry.Info()
-		check(t, err)
+		testkit.Check(t, err)
 		want := os.FileMode(0o600)
 		if entry.IsDir() {
 			want = 0o700
@@ -120,9 +121,9 @@ func TestOnlyTheOwnerCanReadLeasesAndTheyHoldPlainWords(t *testing.T) {
 		}
 		if dir := filepath.Base(filepath.Dir(path)); dir == "leases" || dir == "streams" {
 			content, err := os.ReadFile(path)
-			check(t, err)
+			testkit.Check(t, err)
 			var fields map[string]any
-			check(t, json.Unmarshal(content, &fields))
+			testkit.Check(t, json.Unmarshal(content, &fields))
 			leases++
 			for name := range fields {
 				if name != strings.ToLower(name) {
@@ -142,11 +143,11 @@ func TestACoolingLeaseKeepsItsAddressAndEndsByItself(t *testing.T) {
 	l := open(t, t.TempDir())
 	address := netip.MustParseAddrPort("127.31.0.2:554")
 	child, err := proc.Default().Self()
-	check(t, err)
+	testkit.Check(t, err)
 	held, err := l.Write(ledger.Lease{Kind: ledger.Process, Camera: "gate", Address: address, Child: child, Deadline: inAMinute()})
-	check(t, err)
+	testkit.Check(t, err)
 	until := proc.BootTime() + 400*time.Millisecond
-	check(t, held.Cool(until))
+	testkit.Check(t, held.Cool(until))
 	got := read(t, l)
 	if len(got) != 1 || got[0].Kind != ledger.Cooling || got[0].Address != address || got[0].Deadline != until || !got[0].Child.IsZero() {
 		t.Fatalf("cooling lease: %+v", got)
@@ -154,7 +155,7 @@ func TestACoolingLeaseKeepsItsAddressAndEndsByItself(t *testing.T) {
 	if !l.Live(got[0]) || l.Standing(got[0]) != ledger.CoolingDown {
 		t.Errorf("standing %q", l.Standing(got[0]))
 	}
-	eventually(t, "the cooling lease is gone", func() bool { return len(read(t, l)) == 0 })
+	testkit.Eventually(t, "the cooling lease is gone", func() bool { return len(read(t, l)) == 0 })
 	if proc.BootTime() < until {
 		t.Error("it was gone before its time")
 	}
@@ -163,13 +164,13 @@ func TestACoolingLeaseKeepsItsAddressAndEndsByItself(t *testing.T) {
 	}
 
 	held, err = l.Write(ledger.Lease{Kind: ledger.Connection, Address: address, Deadline: inAMinute()})
-	check(t, err)
-	check(t, held.Cool(proc.BootTime()-time.Second))
+	testkit.Check(t, err)
+	testkit.Check(t, held.Cool(proc.BootTime()-time.Second))
 	if got := read(t, l); len(got) != 0 {
 		t.Errorf("cooled down before it began, yet it stands: %+v", got)
 	}
 	stream, err := l.Write(ledger.Lease{Kind: ledger.Stream, Name: "camwarden-gate"})
-	check(t, err)
+	testkit.Check(t, err)
 	localWithHint(t, stream.Cool(inAMinute()), "camwarden-gate")
 	if got := read(t, l); len(got) != 1 {
 		t.Errorf("the lease of a stream that cannot cool is lost: %+v", got)
@@ -186,14 +187,14 @@ func TestADeadOwnersLeaseIsFoundAndCanBeAdopted(t *testing.T) {
 		t.Fatalf("while the owner lives: %+v", got)
 	}
 	// Unreaped it is a zombie: it still has a pid, and will never strike its lease.
-	owner.signal(syscall.SIGKILL)
-	eventually(t, "the owner of the lease is dead", func() bool { return l.Standing(read(t, l)[0]) == ledger.DeadOwner })
-	owner.kill()
+	owner.Signal(syscall.SIGKILL)
+	testkit.Eventually(t, "the owner of the lease is dead", func() bool { return l.Standing(read(t, l)[0]) == ledger.DeadOwner })
+	owner.Kill()
 	lease := read(t, l)[0]
 	if l.Standing(lease) != ledger.DeadOwner || l.Live(lease) {
 		t.Errorf("after it was reaped: %q", l.Standing(lease))
 	}
-	check(t, l.Adopt(lease).Strike())
+	testkit.Check(t, l.Adopt(lease).Strike())
 	if got := read(t, l); len(got) != 0 {
 		t.Errorf("after Strike: %+v", got)
 	}
@@ -221,20 +222,20 @@ func TestAnotherBootVoidsAllButStreams(t *testing.T) {
 	l := open(t, base)
 	for _, kind := range []ledger.Kind{ledger.Process, ledger.Connection, ledger.Cooling, ledger.Stream} {
 		_, err := l.Write(ledger.Lease{Kind: kind, Deadline: inAMinute()})
-		check(t, err)
+		testkit.Check(t, err)
 	}
 	if got := read(t, l); len(got) != 4 {
 		t.Fatalf("%d leases before, want 4", len(got))
 	}
 	// The next boot: everything stands as it was, and the kernel has another name for itself.
 	boot, err := proc.Default().BootID()
-	check(t, err)
-	check(t, filepath.WalkDir(base, func(path string, entry os.DirEntry, err error) error {
+	testkit.Check(t, err)
+	testkit.Check(t, filepath.WalkDir(base, func(path string, entry os.DirEntry, err error) error {
 		if entry.IsDir() {
 			return err
 		}
 		content, err := os.ReadFile(path)
-		check(t, err)
+		testkit.Check(t, err)
 		return os.WriteFile(path, []byte(strings.ReplaceAll(string(content), boot, "11111111-2222-3333-4444-555555555555")), 0o600)
 	}))
 	got := read(t, l)
@@ -251,7 +252,7 @@ func TestALeaseThatNoLedgerWroteTouchesNoFile(t *testing.T) {
 	base := t.TempDir()
 	l := open(t, base)
 	victim := filepath.Join(base, "victim.json")
-	check(t, os.WriteFile(victim, []byte("{}"), 0o600))
+	testkit.Check(t, os.WriteFile(victim, []byte("{}"), 0o600))
 	held := l.Adopt(ledger.Lease{ID: "../../victim", Kind: ledger.Process})
 	localWithHint(t, held.Strike())
 	localWithHint(t, held.Cool(inAMinute()))

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/camwarden/camwarden/pkg/ledger"
+	"github.com/camwarden/camwarden/pkg/testkit"
 )
 
 // playLock takes a lock (limit from now), says how that went, and stays. With "patient" it waits for the lock,
@@ -113,7 +114,7 @@ func add(path string) error {
 func try(t *testing.T, l *ledger.Ledger) (*ledger.Lock, *ledger.Holder) {
 	t.Helper()
 	lock, holder, err := l.TryLock("round", time.Minute)
-	check(t, err)
+	testkit.Check(t, err)
 	if (lock == nil) == (holder == nil) {
 		t.Fatalf("lock %v and holder %v: want exactly one", lock, holder)
 	}
@@ -132,13 +133,13 @@ func TestALockIsHeldByOneAndNamesItsHolder(t *testing.T) {
 		t.Errorf("another process: %q, want busy", got.State)
 	}
 	another, _, err := l.TryLock("another", time.Minute)
-	check(t, err)
+	testkit.Check(t, err)
 	if another == nil {
 		t.Error("a lock of another name was busy")
 	}
-	check(t, lock.Unlock())
-	check(t, lock.Unlock())
-	check(t, (*ledger.Lock)(nil).Unlock())
+	testkit.Check(t, lock.Unlock())
+	testkit.Check(t, lock.Unlock())
+	testkit.Check(t, (*ledger.Lock)(nil).Unlock())
 	if again, holder := try(t, l); again == nil {
 		t.Errorf("after Unlock it is held by %v", holder)
 	}
@@ -151,11 +152,11 @@ func TestAReleasedLockTellsNothingOfItsOldHolder(t *testing.T) {
 	lock, _ := try(t, l)
 	path := filepath.Join(base, "run", "locks", "round.lock")
 	held, err := os.ReadFile(path)
-	check(t, err)
+	testkit.Check(t, err)
 	if !strings.Contains(string(held), `"deadline_ns"`) {
 		t.Fatalf("the held lock says %q", held)
 	}
-	check(t, lock.Unlock())
+	testkit.Check(t, lock.Unlock())
 	if left, err := os.ReadFile(path); err != nil || len(left) > 0 {
 		t.Errorf("the released lock says %q (%v)", left, err)
 	}
@@ -169,24 +170,24 @@ func TestALockedFileWithoutASignatureIsBusy(t *testing.T) {
 	dead := start(t, "lock", base, "-1h")
 	dead.hear()
 	signature, err := os.ReadFile(path)
-	check(t, err)
-	dead.kill()
+	testkit.Check(t, err)
+	dead.Kill()
 	// Half a text; none; and one by somebody who is dead and so cannot be who holds it, however wedged he looked.
 	for _, content := range []string{`{"identity":{"boot_`, "", "\x00\xff", "null", string(signature)} {
 		f, err := os.OpenFile(path, os.O_RDWR|os.O_TRUNC, 0)
-		check(t, err)
-		check(t, syscall.Flock(int(f.Fd()), syscall.LOCK_EX))
+		testkit.Check(t, err)
+		testkit.Check(t, syscall.Flock(int(f.Fd()), syscall.LOCK_EX))
 		_, err = f.WriteString(content)
-		check(t, err)
+		testkit.Check(t, err)
 		if _, holder := try(t, l); holder == nil || !holder.Identity.IsZero() || holder.String() == "" {
 			t.Errorf("a locked file with %q inside: holder %v, want an unknown one", content, holder)
 		}
-		check(t, f.Close())
+		testkit.Check(t, f.Close())
 		lock, _ := try(t, l)
 		if lock == nil {
 			t.Fatalf("free, with %q inside: still busy", content)
 		}
-		check(t, lock.Unlock())
+		testkit.Check(t, lock.Unlock())
 	}
 }
 
@@ -197,7 +198,7 @@ func TestAKilledHolderLetsGoThoughItsChildLives(t *testing.T) {
 	holder := start(t, "lock", base, "1m", "child")
 	said := holder.hear()
 	child, err := os.FindProcess(said.PID)
-	check(t, err)
+	testkit.Check(t, err)
 	t.Cleanup(func() { _ = child.Kill() })
 	if said.State != "held" {
 		t.Fatalf("the other process: %q", said.State)
@@ -205,7 +206,7 @@ func TestAKilledHolderLetsGoThoughItsChildLives(t *testing.T) {
 	if lock, _ := try(t, l); lock != nil {
 		t.Fatal("the lock of a living holder was given out")
 	}
-	holder.kill()
+	holder.Kill()
 	// No wait: the kernel let go when it died, unless the child has the file open too.
 	lock, busy := try(t, l)
 	if lock == nil {
@@ -226,10 +227,10 @@ func TestAWedgedHolderIsPassedAndItsReturnTroublesNobody(t *testing.T) {
 	late := start(t, "lock", base, "-55s")
 	late.hear()
 	late.stop()
-	if _, busy := try(t, l); busy == nil || busy.Identity.PID != late.cmd.Process.Pid {
+	if _, busy := try(t, l); busy == nil || busy.Identity.PID != late.PID() {
 		t.Fatalf("late by less than the margin, yet passed; holder %v", busy)
 	}
-	late.kill()
+	late.Kill()
 
 	wedged := start(t, "lock", base, "-61s")
 	wedged.hear()
@@ -238,8 +239,8 @@ func TestAWedgedHolderIsPassedAndItsReturnTroublesNobody(t *testing.T) {
 	if lock == nil {
 		t.Fatalf("a wedged holder kept the lock: %v", busy)
 	}
-	if passed := lock.Passed(); len(passed) != 1 || passed[0].Identity.PID != wedged.cmd.Process.Pid {
-		t.Errorf("passed %v, want pid %d", passed, wedged.cmd.Process.Pid)
+	if passed := lock.Passed(); len(passed) != 1 || passed[0].Identity.PID != wedged.PID() {
+		t.Errorf("passed %v, want pid %d", passed, wedged.PID())
 	}
 	isOurs := func(when string) {
 		t.Helper()
@@ -248,12 +249,12 @@ func TestAWedgedHolderIsPassedAndItsReturnTroublesNobody(t *testing.T) {
 		}
 	}
 	isOurs("while it is stopped")
-	wedged.signal(syscall.SIGCONT)
+	wedged.Signal(syscall.SIGCONT)
 	isOurs("while it goes on")
-	check(t, wedged.stdin.Close())
-	check(t, wedged.cmd.Wait())
+	wedged.Release()
+	testkit.Check(t, wedged.Wait())
 	isOurs("after it let go")
-	check(t, lock.Unlock())
+	testkit.Check(t, lock.Unlock())
 	again, busy := try(t, l)
 	if again == nil {
 		t.Fatalf("after all let go it is held by %v", busy)
@@ -267,13 +268,13 @@ func TestAHolderCanTellThatItsTimeIsUp(t *testing.T) {
 	t.Parallel()
 	l := open(t, t.TempDir())
 	lock, _, err := l.TryLock("round", -time.Millisecond)
-	check(t, err)
+	testkit.Check(t, err)
 	if !lock.Expired() {
 		t.Error("past its limit, but not expired")
 	}
-	check(t, lock.Unlock())
+	testkit.Check(t, lock.Unlock())
 	lock, _, err = l.TryLock("round", time.Minute)
-	check(t, err)
+	testkit.Check(t, err)
 	if lock.Expired() {
 		t.Error("within its limit, but expired")
 	}
@@ -284,11 +285,11 @@ func TestManyWedgedHoldersEndInAnError(t *testing.T) {
 	l := open(t, t.TempDir())
 	for range 32 {
 		lock, holder, err := l.TryLock("round", -time.Hour)
-		check(t, err)
+		testkit.Check(t, err)
 		if lock == nil {
 			t.Fatalf("held by %v", holder)
 		}
-		t.Cleanup(func() { check(t, lock.Unlock()) })
+		t.Cleanup(func() { testkit.Check(t, lock.Unlock()) })
 	}
 	_, _, err := l.TryLock("round", time.Minute)
 	localWithHint(t, err, "wedged")
@@ -301,14 +302,14 @@ func TestLockWaitsForItsTurnAndNotLonger(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 	defer cancel()
 	none, holder, err := l.Lock(ctx, "round", time.Minute)
-	check(t, err)
+	testkit.Check(t, err)
 	if none != nil || holder == nil || holder.Identity.PID != os.Getpid() {
 		t.Fatalf("busy until the context ended: lock %v, holder %v", none, holder)
 	}
-	time.AfterFunc(50*time.Millisecond, func() { check(t, lock.Unlock()) })
+	time.AfterFunc(50*time.Millisecond, func() { testkit.Check(t, lock.Unlock()) })
 	mine, _, err := l.Lock(t.Context(), "round", time.Minute)
-	check(t, err)
-	check(t, mine.Unlock())
+	testkit.Check(t, err)
+	testkit.Check(t, mine.Unlock())
 }
 
 func TestGoroutinesExcludeEachOther(t *testing.T) {
@@ -342,7 +343,7 @@ func TestProcessesExcludeEachOtherWhileWedgedHoldersComeAndGo(t *testing.T) {
 	t.Parallel()
 	base := t.TempDir()
 	path := filepath.Join(base, "number")
-	check(t, os.WriteFile(path, []byte("0"), 0o600))
+	testkit.Check(t, os.WriteFile(path, []byte("0"), 0o600))
 	const counters, times = 4, 150
 	var all []*other
 	for range counters {
@@ -354,8 +355,8 @@ func TestProcessesExcludeEachOtherWhileWedgedHoldersComeAndGo(t *testing.T) {
 	go func() {
 		defer close(done)
 		for _, o := range all {
-			if !o.lines.Scan() || !strings.Contains(o.lines.Text(), "done") {
-				t.Errorf("a counter said %q", o.lines.Text())
+			if line := o.Line(); !strings.Contains(line, "done") {
+				t.Errorf("a counter said %q", line)
 			}
 		}
 	}()
@@ -385,11 +386,11 @@ func TestProcessesExcludeEachOtherWhileWedgedHoldersComeAndGo(t *testing.T) {
 		if killed.hear().State == "held" {
 			wedged.Add(1)
 		}
-		killed.kill()
+		killed.Kill()
 	}
 	comeAndGo.Wait()
 	content, err := os.ReadFile(path)
-	check(t, err)
+	testkit.Check(t, err)
 	if want := strconv.Itoa(counters * times); string(content) != want {
 		t.Errorf("counted to %s, want %s", content, want)
 	}

@@ -1,24 +1,22 @@
 package ledger_test
 
 import (
-	"bufio"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"runtime"
 	"strconv"
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/camwarden/camwarden/pkg/fault"
 	"github.com/camwarden/camwarden/pkg/ledger"
 	"github.com/camwarden/camwarden/pkg/proc"
+	"github.com/camwarden/camwarden/pkg/testkit"
 )
 
 const roleVariable = "CAMWARDEN_LEDGER_TEST_ROLE"
@@ -52,10 +50,8 @@ func play(role string, args []string) int {
 
 // other is another process of this test binary. What it says comes line by line as JSON; closing its stdin lets it go on.
 type other struct {
-	t     *testing.T
-	cmd   *exec.Cmd
-	stdin io.WriteCloser
-	lines *bufio.Scanner
+	*testkit.Process
+	t *testing.T
 }
 
 type saying struct {
@@ -78,71 +74,31 @@ func start(t *testing.T, role string, args ...string) *other {
 
 func startAs(t *testing.T, uid int, role string, args ...string) *other {
 	t.Helper()
-	cmd := exec.Command("/proc/self/exe", args...)
-	cmd.Env = append(os.Environ(), roleVariable+"="+role)
-	cmd.Dir = "/"
-	cmd.Stderr = os.Stderr
-	if uid != os.Geteuid() {
-		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(uid), Gid: uint32(uid)}}
-	}
-	stdin, err := cmd.StdinPipe()
-	check(t, err)
-	stdout, err := cmd.StdoutPipe()
-	check(t, err)
-	check(t, cmd.Start())
-	o := &other{t: t, cmd: cmd, stdin: stdin, lines: bufio.NewScanner(stdout)}
-	t.Cleanup(o.kill)
-	return o
+	cmd := testkit.Role(roleVariable, role, args...)
+	cmd.SysProcAttr = testkit.As(uid)
+	return &other{testkit.Start(t, cmd), t}
 }
 
-func (o *other) hear() saying {
+func (o *other) hear() (s saying) {
 	o.t.Helper()
-	if !o.lines.Scan() {
-		o.t.Fatalf("the other process ended without a word: %v", o.lines.Err())
-	}
-	var s saying
-	check(o.t, json.Unmarshal(o.lines.Bytes(), &s))
+	o.Hear(&s)
 	return s
-}
-
-func (o *other) signal(s syscall.Signal) { check(o.t, o.cmd.Process.Signal(s)) }
-
-func (o *other) kill() {
-	_ = o.cmd.Process.Kill()
-	_ = o.cmd.Wait()
 }
 
 // stop sends SIGSTOP and waits until the kernel shows it.
 func (o *other) stop() {
 	o.t.Helper()
-	o.signal(syscall.SIGSTOP)
-	eventually(o.t, "the process is stopped", func() bool {
-		stat, err := proc.Default().Stat(o.cmd.Process.Pid)
+	o.Signal(syscall.SIGSTOP)
+	testkit.Eventually(o.t, "the process is stopped", func() bool {
+		stat, err := proc.Default().Stat(o.PID())
 		return err == nil && stat.State == 'T'
 	})
-}
-
-func eventually(t *testing.T, what string, true_ func() bool) {
-	t.Helper()
-	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(2 * time.Millisecond) {
-		if true_() {
-			return
-		}
-	}
-	t.Fatalf("never came true: %s", what)
-}
-
-func check(t *testing.T, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
 }
 
 func open(t *testing.T, base string) *ledger.Ledger {
 	t.Helper()
 	l, err := ledger.Open(dirsIn(base), proc.Default(), "run-"+strconv.Itoa(os.Getpid()))
-	check(t, err)
+	testkit.Check(t, err)
 	return l
 }
 
@@ -158,7 +114,7 @@ func openIn(base string) (*ledger.Ledger, error) {
 func read(t *testing.T, l *ledger.Ledger) []ledger.Lease {
 	t.Helper()
 	leases, torn, err := l.Read()
-	check(t, err)
+	testkit.Check(t, err)
 	if len(torn) > 0 {
 		t.Fatalf("torn: %v", torn)
 	}
@@ -169,7 +125,7 @@ func read(t *testing.T, l *ledger.Ledger) []ledger.Lease {
 func files(t *testing.T, base string) string {
 	t.Helper()
 	var all []string
-	check(t, filepath.WalkDir(base, func(path string, entry os.DirEntry, err error) error {
+	testkit.Check(t, filepath.WalkDir(base, func(path string, entry os.DirEntry, err error) error {
 		if err == nil && !entry.IsDir() {
 			all = append(all, strings.TrimPrefix(path, base+"/"))
 		}

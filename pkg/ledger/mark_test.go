@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/camwarden/camwarden/pkg/ledger"
+	"github.com/camwarden/camwarden/pkg/testkit"
 )
 
 func TestAMarkTellsWhoseTheChildIs(t *testing.T) {
@@ -17,7 +18,7 @@ func TestAMarkTellsWhoseTheChildIs(t *testing.T) {
 			lease.Address = netip.MustParseAddrPort(address)
 		}
 		held, err := l.Write(lease)
-		check(t, err)
+		testkit.Check(t, err)
 		want := held.Lease().Mark()
 		want.Owner.PIDNS = 0 // of no meaning in another namespace, hence not told
 		got, ours := ledger.ParseMark(held.Lease().Mark().String())

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/camwarden/camwarden/pkg/ledger"
+	"github.com/camwarden/camwarden/pkg/testkit"
 )
 
 // playWriter writes, changes and strikes large leases until it is killed.
@@ -47,7 +48,7 @@ func TestFortyKillsInTheMiddleOfWritingTearNothing(t *testing.T) {
 		writer := start(t, "writer", base)
 		writer.hear()
 		time.Sleep(rand.N(8 * time.Millisecond))
-		writer.kill()
+		writer.Kill()
 	}
 	leases := read(t, l)
 	if len(leases) == 0 {
@@ -57,14 +58,14 @@ func TestFortyKillsInTheMiddleOfWritingTearNothing(t *testing.T) {
 		if n := len(lease.Note); n != 4096 && n != 4097 {
 			t.Errorf("lease %s is half: %d bytes of its note", lease.ID, n)
 		}
-		check(t, l.Adopt(lease).Strike())
+		testkit.Check(t, l.Adopt(lease).Strike())
 	}
 	// What is left now are temporary files. They go once nobody can be at work on them any more.
 	paths, err := filepath.Glob(filepath.Join(base, "run", "leases", "*"))
-	check(t, err)
+	testkit.Check(t, err)
 	for _, path := range paths {
 		old := time.Now().Add(-2 * time.Minute)
-		check(t, os.Chtimes(path, old, old))
+		testkit.Check(t, os.Chtimes(path, old, old))
 	}
 	read(t, l)
 	if left := files(t, base); left != "" {
@@ -77,10 +78,10 @@ func TestForeignFilesAreReportedAndKept(t *testing.T) {
 	base := t.TempDir()
 	l := open(t, base)
 	good, err := l.Write(ledger.Lease{Kind: ledger.Process, Camera: "gate", Deadline: inAMinute()})
-	check(t, err)
+	testkit.Check(t, err)
 	dir := filepath.Join(base, "run", "leases")
 	whole, err := os.ReadFile(filepath.Join(dir, good.Lease().ID+".json"))
-	check(t, err)
+	testkit.Check(t, err)
 	const id = "01J00000000000000000000000"
 	named := func(n string) string { return strings.TrimSuffix(id, "0") + n + ".json" }
 	contents := map[string][]byte{
@@ -101,15 +102,15 @@ func TestForeignFilesAreReportedAndKept(t *testing.T) {
 		"fresh.json.123.tmp": []byte(`half`),
 	}
 	for name, content := range contents {
-		check(t, os.WriteFile(filepath.Join(dir, name), content, 0o600))
+		testkit.Check(t, os.WriteFile(filepath.Join(dir, name), content, 0o600))
 	}
-	check(t, os.Mkdir(filepath.Join(dir, "folder.json"), 0o700))
-	check(t, os.Symlink("/etc/passwd", filepath.Join(dir, named("B"))))
-	check(t, unix.Mkfifo(filepath.Join(dir, named("C")), 0o600))
+	testkit.Check(t, os.Mkdir(filepath.Join(dir, "folder.json"), 0o700))
+	testkit.Check(t, os.Symlink("/etc/passwd", filepath.Join(dir, named("B"))))
+	testkit.Check(t, unix.Mkfifo(filepath.Join(dir, named("C")), 0o600))
 	before := files(t, base)
 
 	leases, torn, err := l.Read()
-	check(t, err)
+	testkit.Check(t, err)
 	if len(leases) != 1 || leases[0].ID != good.Lease().ID {
 		t.Errorf("leases %+v, want the good one", leases)
 	}
@@ -133,12 +134,12 @@ func TestForeignFilesAreReportedAndKept(t *testing.T) {
 func TestAFileThatMayNotBeReadIsReported(t *testing.T) {
 	t.Parallel()
 	base := sharedDir(t, 65534)
-	check(t, os.MkdirAll(filepath.Join(base, "run", "leases"), 0o700))
-	check(t, os.Mkdir(filepath.Join(base, "state"), 0o700))
+	testkit.Check(t, os.MkdirAll(filepath.Join(base, "run", "leases"), 0o700))
+	testkit.Check(t, os.Mkdir(filepath.Join(base, "state"), 0o700))
 	path := filepath.Join(base, "run", "leases", "01J00000000000000000000000.json")
-	check(t, os.WriteFile(path, []byte("{}"), 0o000))
+	testkit.Check(t, os.WriteFile(path, []byte("{}"), 0o000))
 	for _, dir := range []string{"run", "run/leases", "state"} {
-		check(t, os.Chown(filepath.Join(base, dir), 65534, 65534))
+		testkit.Check(t, os.Chown(filepath.Join(base, dir), 65534, 65534))
 	}
 	got := startAs(t, 65534, "open", base).hear()
 	if got.Error != nil || len(got.Torn) != 1 || !strings.Contains(got.Torn[0], "permission denied") {
@@ -154,11 +155,11 @@ func TestALeaseOfTheWrongFolderIsReported(t *testing.T) {
 	base := t.TempDir()
 	l := open(t, base)
 	held, err := l.Write(ledger.Lease{Kind: ledger.Process, Deadline: inAMinute()})
-	check(t, err)
+	testkit.Check(t, err)
 	name := held.Lease().ID + ".json"
-	check(t, os.Rename(filepath.Join(base, "run", "leases", name), filepath.Join(base, "state", "streams", name)))
+	testkit.Check(t, os.Rename(filepath.Join(base, "run", "leases", name), filepath.Join(base, "state", "streams", name)))
 	leases, torn, err := l.Read()
-	check(t, err)
+	testkit.Check(t, err)
 	if len(leases) != 0 || len(torn) != 1 {
 		t.Errorf("leases %v, torn %v", leases, torn)
 	}
@@ -177,5 +178,5 @@ func TestAReaderBesideWritersSeesWholeLeases(t *testing.T) {
 			}
 		}
 	}
-	writer.signal(syscall.SIGKILL)
+	writer.Signal(syscall.SIGKILL)
 }

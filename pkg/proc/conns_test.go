@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/camwarden/camwarden/pkg/testkit"
 )
 
 // drawn returns a loopback address that no other test uses.
@@ -78,7 +80,7 @@ func connections(t *testing.T, want int, listeners ...*net.TCPListener) []Conn {
 func inState(t *testing.T, state string, listener *net.TCPListener) Conn {
 	t.Helper()
 	var found Conn
-	eventually(t, state, func() bool {
+	testkit.Eventually(t, state, func() bool {
 		conns := connections(t, 1, listener)
 		found = conns[0]
 		return found.State == state
@@ -102,7 +104,7 @@ func TestAConnectionIsSeenFromItsOwnSideOnly(t *testing.T) {
 func TestAConnectionWhoseSYNIsDroppedIsSeen(t *testing.T) {
 	t.Parallel()
 	remote, _ := deaf(t)
-	eventually(t, "SYN_SENT", func() bool {
+	testkit.Eventually(t, "SYN_SENT", func() bool {
 		sockets, err := Default().Connections([]uint16{remote.Port()})
 		if err != nil {
 			t.Fatal(err)
@@ -174,7 +176,7 @@ func TestClosingConnectionsAreTold(t *testing.T) {
 			t.Errorf("%+v", conn)
 		}
 		client.Close() // from here on it belongs to the kernel alone
-		eventually(t, "the socket to lose its owner", func() bool {
+		testkit.Eventually(t, "the socket to lose its owner", func() bool {
 			return connections(t, 1, listener)[0].Inode == 0
 		})
 	})
@@ -197,7 +199,7 @@ func TestWhatWaitsToBeReadIsCounted(t *testing.T) {
 	if _, err := server.Write(make([]byte, 1000)); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "1000 bytes", func() bool { return connections(t, 1, listener)[0].RecvQueue == 1000 })
+	testkit.Eventually(t, "1000 bytes", func() bool { return connections(t, 1, listener)[0].RecvQueue == 1000 })
 	if _, err := client.Read(make([]byte, 1000)); err != nil {
 		t.Fatal(err)
 	}
@@ -212,7 +214,7 @@ func TestSilenceGrowsUntilDataArrives(t *testing.T) {
 	began := time.Now()
 	client, server := connected(t, listener)
 	silent := func() time.Duration { return connections(t, 1, listener)[0].Silent }
-	eventually(t, "half a second of silence", func() bool { return silent() >= 500*time.Millisecond })
+	testkit.Eventually(t, "half a second of silence", func() bool { return silent() >= 500*time.Millisecond })
 	if longest := time.Since(began) + 50*time.Millisecond; silent() > longest {
 		t.Errorf("silent for %v, since %v", silent(), longest)
 	}
@@ -227,7 +229,7 @@ func TestSilenceGrowsUntilDataArrives(t *testing.T) {
 	if _, err := server.Write([]byte("x")); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the end of the silence", func() bool { return silent() <= time.Since(spoke)+50*time.Millisecond })
+	testkit.Eventually(t, "the end of the silence", func() bool { return silent() <= time.Since(spoke)+50*time.Millisecond })
 }
 
 func TestIPv6AndMappedAddressesAreTold(t *testing.T) {
@@ -296,7 +298,8 @@ func TestBothWaysToLookAgree(t *testing.T) {
 			t.Fatal(err)
 		}
 		for i := range conns {
-			conns[i].Silent, conns[i].SilentKnown = 0, false
+			conns[i].Silent, conns[i].SilentKnown = 0, false // which the tables do not tell
+			conns[i].Received, conns[i].ReceivedKnown = 0, false
 		}
 		slices.SortFunc(conns, func(a, b Conn) int {
 			return cmp.Or(a.Remote.Compare(b.Remote), a.Local.Compare(b.Local))
@@ -304,7 +307,7 @@ func TestBothWaysToLookAgree(t *testing.T) {
 		return conns
 	}
 	var one, two []Conn
-	eventually(t, "both to say the same, and every state to be there", func() bool { // each is read at its own moment
+	testkit.Eventually(t, "both to say the same, and every state to be there", func() bool { // each is read at its own moment
 		one = settled(dumpConnections(ports, wantedStates))
 		two = settled(readNetTCP("/proc/net", ports))
 		states := map[string]bool{}
@@ -315,7 +318,7 @@ func TestBothWaysToLookAgree(t *testing.T) {
 	})
 	standing := slices.DeleteFunc(slices.Clone(one), func(conn Conn) bool { return !Takes(conn.State) })
 	for name, f := range map[string]FS{"sock_diag": Default(), "/proc/net": {Root: "/proc/self"}} {
-		eventually(t, "those that take a slot, by "+name, func() bool {
+		testkit.Eventually(t, "those that take a slot, by "+name, func() bool {
 			sockets, err := f.Standing(ports)
 			return err == nil && slices.Equal(settled(sockets.Conns, err), standing)
 		})

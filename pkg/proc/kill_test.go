@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/camwarden/camwarden/pkg/testkit"
 )
 
 // kindBound and kindGrace are far beyond what a signal takes on a busy machine.
@@ -65,7 +67,7 @@ func TestAStoppedProcessEndsByKill(t *testing.T) {
 	if err := cmd.Process.Signal(syscall.SIGSTOP); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "state T", func() bool { stat, _ := Default().Stat(id.PID); return stat.State == 'T' })
+	testkit.Eventually(t, "state T", func() bool { stat, _ := Default().Stat(id.PID); return stat.State == 'T' })
 	result, err := Default().Kill(context.Background(), id, 50*time.Millisecond, kindBound)
 	if err != nil || result.Outcome != Ended || result.Signal != unix.SIGKILL {
 		t.Fatalf("%+v, %v", result, err)
@@ -136,7 +138,7 @@ func TestWhatIsDeadAlreadyGetsNoSignal(t *testing.T) {
 	t.Parallel()
 	cmd, id := sleeper(t)
 	_ = cmd.Process.Kill()
-	eventually(t, "a zombie", func() bool { presence, _ := Default().Look(id); return presence == Zombie })
+	testkit.Eventually(t, "a zombie", func() bool { presence, _ := Default().Look(id); return presence == Zombie })
 	if result, err := Default().Kill(context.Background(), id, 0, kindBound); err != nil || result.Outcome != Zombie || result.Signal != 0 || result.State != 'Z' {
 		t.Errorf("zombie: %+v, %v", result, err)
 	}
@@ -343,7 +345,7 @@ func TestAProcessThatIsNotOurChildIsSeenToEnd(t *testing.T) {
 	if err != nil || result.Outcome != Ended {
 		t.Fatalf("%+v, %v", result, err)
 	}
-	eventually(t, "the shell to reap it", func() bool { presence, _ := Default().Look(id); return presence == Gone })
+	testkit.Eventually(t, "the shell to reap it", func() bool { presence, _ := Default().Look(id); return presence == Gone })
 }
 
 func TestManyAreEndedAtOnce(t *testing.T) {

@@ -1,7 +1,6 @@
 package proc
 
 import (
-	"bufio"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -13,9 +12,10 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/camwarden/camwarden/pkg/testkit"
 )
 
 // The test binary is also every other process that the tests need. Such a process says "ready" and lives until its
@@ -77,11 +77,8 @@ func init() {
 // cast prepares a process that plays a role.
 func cast(t *testing.T, role string, as *syscall.SysProcAttr) *exec.Cmd {
 	t.Helper()
-	cmd := exec.Command("/proc/self/exe")                                             // not by name: the path may be closed to nobody
-	cmd.Env = append(os.Environ(), roleVariable+"="+role, "GORACE=atexit_sleep_ms=0") // or each takes a second to end
-	cmd.Stderr = os.Stderr
+	cmd := testkit.Role(roleVariable, role)
 	cmd.SysProcAttr = as
-	cmd.Dir = "/"
 	return cmd
 }
 
@@ -93,24 +90,9 @@ func actor(t *testing.T, role string, as *syscall.SysProcAttr) *exec.Cmd {
 
 func started(t *testing.T, cmd *exec.Cmd) *exec.Cmd {
 	t.Helper()
-	stdin, err := cmd.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	stdout, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		stdin.Close()
-		_ = cmd.Process.Kill()
-		_ = cmd.Wait()
-	})
-	if line, err := bufio.NewReader(stdout).ReadString('\n'); line != "ready\n" {
-		t.Fatalf("%s did not get ready: %q, %v", cmd, line, err)
+	p := testkit.Start(t, cmd)
+	if line := p.Line(); line != "ready" {
+		t.Fatalf("%s did not get ready: %q", cmd, line)
 	}
 	return cmd
 }
@@ -144,16 +126,6 @@ func identify(t *testing.T, pid int) Identity {
 		t.Fatal(err)
 	}
 	return id
-}
-
-// eventually waits for something that the kernel does in its own time.
-func eventually(t *testing.T, what string, happened func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); !happened(); time.Sleep(2 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("waited 20 s for: %s", what)
-		}
-	}
 }
 
 func needRoot(t *testing.T, why string) {

@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/camwarden/camwarden/pkg/testkit"
 )
 
 // A kernel that knows nothing of a protocol answers ENOENT too. To believe it would prove connections gone that stand.
@@ -63,7 +65,7 @@ func TestOneConnectionIsFoundByItsEndsWhileItStands(t *testing.T) {
 				t.Errorf("in an empty picture: %+v", found)
 			}
 			_ = conn.Close()
-			eventually(t, "it is gone", func() bool {
+			testkit.Eventually(t, "it is gone", func() bool {
 				found, err := Default().Connection(local, remote)
 				return errors.Is(err, fs.ErrNotExist) || err == nil && found.State != Established
 			})

@@ -11,6 +11,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"github.com/camwarden/camwarden/pkg/testkit"
 )
 
 func TestChildrenOfAllThreadsAreListedAndZombiesToo(t *testing.T) {
@@ -18,7 +20,7 @@ func TestChildrenOfAllThreadsAreListedAndZombiesToo(t *testing.T) {
 	cmd, id := sleeper(t)
 	dead, deadID := sleeper(t)
 	_ = dead.Process.Kill()
-	eventually(t, "a zombie", func() bool { presence, _ := Default().Look(deadID); return presence == Zombie })
+	testkit.Eventually(t, "a zombie", func() bool { presence, _ := Default().Look(deadID); return presence == Zombie })
 	children, err := Default().Children(os.Getpid())
 	if err != nil || !slices.Contains(children, cmd.Process.Pid) || !slices.Contains(children, deadID.PID) || !slices.IsSorted(children) {
 		t.Errorf("%v, %v", children, err)
@@ -121,12 +123,12 @@ func TestTheEffectiveUserIsTold(t *testing.T) {
 func TestArgumentsOfAZombieAreNone(t *testing.T) {
 	t.Parallel()
 	cmd, id := sleeper(t)
-	eventually(t, "its arguments", func() bool { // in the middle of an exec it has none either
+	testkit.Eventually(t, "its arguments", func() bool { // in the middle of an exec it has none either
 		arguments, err := Default().Cmdline(id.PID)
 		return err == nil && len(arguments) == 2 && arguments[1] == "120"
 	})
 	_ = cmd.Process.Kill()
-	eventually(t, "a zombie", func() bool { presence, _ := Default().Look(id); return presence == Zombie })
+	testkit.Eventually(t, "a zombie", func() bool { presence, _ := Default().Look(id); return presence == Zombie })
 	if arguments, err := Default().Cmdline(id.PID); arguments != nil || err != nil {
 		t.Errorf("dead: %q, %v", arguments, err)
 	}

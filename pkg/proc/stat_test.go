@@ -11,6 +11,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/camwarden/camwarden/pkg/testkit"
 )
 
 func TestANameInParenthesesCannotPoseAsNumbers(t *testing.T) {
@@ -49,7 +51,7 @@ func TestAStoppedProcessShowsItsState(t *testing.T) {
 	if err := cmd.Process.Signal(syscall.SIGSTOP); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "state T", func() bool {
+	testkit.Eventually(t, "state T", func() bool {
 		stat, err := Default().Stat(id.PID)
 		return err == nil && stat.State == 'T'
 	})
@@ -62,7 +64,7 @@ func TestAProcessWhoseFirstThreadLeftIsNotDead(t *testing.T) {
 	t.Parallel()
 	cmd := actor(t, "lose-first-thread", nil)
 	var stat Stat
-	eventually(t, "the first thread to leave", func() bool {
+	testkit.Eventually(t, "the first thread to leave", func() bool {
 		var err error
 		stat, err = Default().Stat(cmd.Process.Pid)
 		return err == nil && stat.State == 'Z'

@@ -1,16 +1,16 @@
 package round_test
 
 import (
-	"bufio"
 	"fmt"
 	"io"
 	"net"
 	"net/netip"
 	"os"
-	"os/exec"
 	"regexp"
 	"strconv"
 	"testing"
+
+	"github.com/camwarden/camwarden/pkg/testkit"
 )
 
 // holdAt makes the test binary hold connections to an address until its stdin ends: the foreign process of these tests.
@@ -41,24 +41,8 @@ func holdConnections(address, count string) int {
 // hold starts a foreign process with that many connections to the address and returns its pid.
 func hold(t *testing.T, address netip.AddrPort, count int) int {
 	t.Helper()
-	cmd := exec.Command("/proc/self/exe", strconv.Itoa(count))
-	cmd.Env = append(os.Environ(), holdAt+"="+address.String())
-	cmd.Stderr = os.Stderr
-	stdin, err := cmd.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	stdout, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = stdin.Close(); _ = cmd.Wait() })
-	if line, err := bufio.NewReader(stdout).ReadString('\n'); err != nil {
-		t.Fatalf("the holder said %q: %v", line, err)
-	}
+	cmd := testkit.Role(holdAt, address.String(), strconv.Itoa(count))
+	testkit.Start(t, cmd).Line() // it holds them
 	return cmd.Process.Pid
 }
 

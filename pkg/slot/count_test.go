@@ -15,13 +15,14 @@ import (
 
 	"github.com/camwarden/camwarden/pkg/ledger"
 	"github.com/camwarden/camwarden/pkg/proc"
+	"github.com/camwarden/camwarden/pkg/testkit"
 )
 
 // counted demands these numbers of own, cooling and foreign slots.
 func counted(t *testing.T, table Table, address netip.AddrPort, what string, own, cooling, foreign int) Count {
 	t.Helper()
 	c, err := table.Count(address, 9, 0)
-	check(t, err)
+	testkit.Check(t, err)
 	if c.Own != own || c.Cooling != cooling || c.Foreign != foreign {
 		t.Errorf("%s: own %d, cooling %d, foreign %d; want %d, %d, %d (%v)", what, c.Own, c.Cooling, c.Foreign, own, cooling, foreign, c.Holders)
 	}
@@ -37,7 +38,7 @@ func write(t *testing.T, table Table, lease ledger.Lease) *ledger.Held {
 		lease.Deadline = proc.BootTime() + time.Minute
 	}
 	held, err := table.Ledger.Write(lease)
-	check(t, err)
+	testkit.Check(t, err)
 	return held
 }
 
@@ -62,8 +63,8 @@ func TestAnOwnersLeasesAndSocketsAreTheSameSlots(t *testing.T) {
 	counted(t, table, elsewhere.address, "another address", 0, 0, 0)
 
 	// A process lease of ours does not hide what this process dials itself.
-	check(t, one.Strike())
-	check(t, two.Strike())
+	testkit.Check(t, one.Strike())
+	testkit.Check(t, two.Strike())
 	write(t, table, ledger.Lease{Kind: ledger.Process, Address: camera.address})
 	counted(t, table, camera.address, "one lease for us and one for a child, and two sockets of ours", 3, 0, 0)
 }
@@ -84,32 +85,32 @@ func TestAChildsSocketIsTheSlotOfItsLease(t *testing.T) {
 	held := write(t, table, ledger.Lease{Kind: ledger.Process, Address: camera.address})
 	marked := dial("1", held)
 	counted(t, table, camera.address, "a lease that does not know its child yet", 1, 0, 0)
-	id, err := proc.Default().Identify(marked.pid())
-	check(t, err)
-	check(t, held.Update(func(l *ledger.Lease) { l.Child = id }))
+	id, err := proc.Default().Identify(marked.PID())
+	testkit.Check(t, err)
+	testkit.Check(t, held.Update(func(l *ledger.Lease) { l.Child = id }))
 	c := counted(t, table, camera.address, "a lease with its child", 1, 0, 0)
-	if c.Holders[0].PID != marked.pid() || !c.Holders[0].Ours {
+	if c.Holders[0].PID != marked.PID() || !c.Holders[0].Ours {
 		t.Errorf("holders %v", c.Holders)
 	}
 	dial("2", held) // as a grandchild would
 	counted(t, table, camera.address, "a child and its descendant with three sockets", 3, 0, 0)
 
 	plain := dial("1", nil)
-	id, err = proc.Default().Identify(plain.pid())
-	check(t, err)
+	id, err = proc.Default().Identify(plain.PID())
+	testkit.Check(t, err)
 	other := write(t, table, ledger.Lease{Kind: ledger.Process, Address: newSite(t).address, Child: id})
 	counted(t, table, camera.address, "and the child of another camera's lease", 4, 0, 0)
 	// The number alone is no proof: another process may have got it.
-	check(t, other.Update(func(l *ledger.Lease) { l.Child.Start-- }))
+	testkit.Check(t, other.Update(func(l *ledger.Lease) { l.Child.Start-- }))
 	c = counted(t, table, camera.address, "and a stranger with the number of a child", 3, 0, 1)
-	if h := c.Holders[len(c.Holders)-1]; h.PID != plain.pid() || h.Ours || h.Why != "not ours" {
+	if h := c.Holders[len(c.Holders)-1]; h.PID != plain.PID() || h.Ours || h.Why != "not ours" {
 		t.Errorf("the stranger is %+v", h)
 	}
 	// Its lease struck, a child that lives on is nobody's.
-	check(t, held.Strike())
+	testkit.Check(t, held.Strike())
 	c = counted(t, table, camera.address, "children whose lease is struck", 0, 0, 4)
 	for _, h := range c.Holders {
-		if h.PID == marked.pid() && !strings.Contains(h.Why, fmt.Sprint("camwarden pid ", os.Getpid())) {
+		if h.PID == marked.PID() && !strings.Contains(h.Why, fmt.Sprint("camwarden pid ", os.Getpid())) {
 			t.Errorf("a marked process counts because %q", h.Why)
 		}
 	}
@@ -122,23 +123,23 @@ func TestLeasesWithoutALivingOwnerHoldNoSlotButTheirSocketsDo(t *testing.T) {
 	dead := start(t, "take", base, camera.address.String(), "9", "1m")
 	dead.must("taken")
 	c := counted(t, table, camera.address, "another camwarden", 1, 0, 0)
-	if c.Holders[0].PID != dead.pid() || !strings.Contains(c.Holders[0].Why, fmt.Sprint("run-", dead.pid())) {
+	if c.Holders[0].PID != dead.PID() || !strings.Contains(c.Holders[0].Why, fmt.Sprint("run-", dead.PID())) {
 		t.Errorf("holders %v", c.Holders)
 	}
-	dead.kill()
+	dead.Kill()
 	counted(t, table, camera.address, "after it was killed", 0, 0, 0)
 
 	wedged := start(t, "take", base, camera.address.String(), "9", "1m")
 	id := wedged.must("taken").ID
 	all, _, err := table.Ledger.Read()
-	check(t, err)
+	testkit.Check(t, err)
 	for _, lease := range all {
 		if lease.ID == id {
-			check(t, table.Ledger.Adopt(lease).Update(func(l *ledger.Lease) { l.Deadline = proc.BootTime() - ledger.Margin - time.Second }))
+			testkit.Check(t, table.Ledger.Adopt(lease).Update(func(l *ledger.Lease) { l.Deadline = proc.BootTime() - ledger.Margin - time.Second }))
 		}
 	}
 	c = counted(t, table, camera.address, "a wedged camwarden with its connection", 0, 0, 1)
-	if h := c.Holders[0]; h.PID != wedged.pid() || !strings.Contains(h.Why, ledger.WedgedOwner) {
+	if h := c.Holders[0]; h.PID != wedged.PID() || !strings.Contains(h.Why, ledger.WedgedOwner) {
 		t.Errorf("holders %+v", h)
 	}
 }
@@ -151,10 +152,10 @@ func TestACamwardenThatDiesWhileWeCountIsNeverTakenForAStranger(t *testing.T) {
 		dying := start(t, "take", base, camera.address.String(), "99", "1m")
 		dying.must("taken")
 		killed := make(chan struct{})
-		time.AfterFunc(rand.N(10*time.Millisecond), func() { dying.kill(); close(killed) })
+		time.AfterFunc(rand.N(10*time.Millisecond), func() { dying.Kill(); close(killed) })
 		for alive := true; alive; {
 			c, err := table.Count(camera.address, 9, 0)
-			check(t, err)
+			testkit.Check(t, err)
 			if c.Foreign > 0 {
 				t.Fatalf("foreign: %v", c.Holders)
 			}
@@ -174,7 +175,7 @@ func TestStreamsTakeNoSlotAndCoolingOnesDo(t *testing.T) {
 	write(t, table, ledger.Lease{Kind: ledger.Stream, Address: camera.address, Name: "camwarden-gate"})
 	counted(t, table, camera.address, "a stream", 0, 0, 0)
 	held := write(t, table, ledger.Lease{Kind: ledger.Connection, Address: camera.address})
-	check(t, held.Cool(proc.BootTime()+time.Minute))
+	testkit.Check(t, held.Cool(proc.BootTime()+time.Minute))
 	counted(t, table, camera.address, "a stream and a cooling session", 0, 1, 0)
 	counted(t, table, newSite(t).address, "another address", 0, 0, 0)
 }
@@ -185,7 +186,7 @@ func TestOnlyConnectionsThatTheCameraStillHasCount(t *testing.T) {
 	camera := newSite(t)
 	state := func(remote netip.AddrPort) string {
 		sockets, err := proc.Default().Connections([]uint16{remote.Port()})
-		check(t, err)
+		testkit.Check(t, err)
 		var states []string
 		for _, c := range sockets.Conns {
 			if c.Remote == remote {
@@ -196,29 +197,29 @@ func TestOnlyConnectionsThatTheCameraStillHasCount(t *testing.T) {
 	}
 	conn := camera.dial(t)
 	counted(t, table, camera.address, "established", 0, 0, 1)
-	check(t, conn.Close()) // the camera closes too: TIME_WAIT on our side
-	eventually(t, "TIME_WAIT, or what becomes of it where the kernel keeps few", func() bool {
+	testkit.Check(t, conn.Close()) // the camera closes too: TIME_WAIT on our side
+	testkit.Eventually(t, "TIME_WAIT, or what becomes of it where the kernel keeps few", func() bool {
 		return state(camera.address) == proc.TimeWait || state(camera.address) == ""
 	})
 	counted(t, table, camera.address, "TIME_WAIT", 0, 0, 0)
 
 	camera.shut.Store(true)
 	conn = camera.dial(t)
-	eventually(t, "CLOSE_WAIT", func() bool { return strings.Contains(state(camera.address), proc.CloseWait) })
+	testkit.Eventually(t, "CLOSE_WAIT", func() bool { return strings.Contains(state(camera.address), proc.CloseWait) })
 	counted(t, table, camera.address, "CLOSE_WAIT", 0, 0, 0)
-	check(t, conn.Close())
+	testkit.Check(t, conn.Close())
 
 	// A backlog that is full drops SYNs: the connection hangs in SYN_SENT, and the camera may take it any moment.
 	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
-	check(t, err)
+	testkit.Check(t, err)
 	t.Cleanup(func() { unix.Close(fd) })
-	check(t, unix.Bind(fd, &unix.SockaddrInet4{Addr: camera.address.Addr().As4()}))
-	check(t, unix.Listen(fd, 0))
+	testkit.Check(t, unix.Bind(fd, &unix.SockaddrInet4{Addr: camera.address.Addr().As4()}))
+	testkit.Check(t, unix.Listen(fd, 0))
 	name, err := unix.Getsockname(fd)
-	check(t, err)
+	testkit.Check(t, err)
 	full := netip.AddrPortFrom(camera.address.Addr(), uint16(name.(*unix.SockaddrInet4).Port))
 	hung, err := net.Dial("tcp", full.String()) // fills it
-	check(t, err)
+	testkit.Check(t, err)
 	t.Cleanup(func() { hung.Close() })
 	go func() {
 		d := net.Dialer{Timeout: 15 * time.Second}
@@ -226,7 +227,7 @@ func TestOnlyConnectionsThatTheCameraStillHasCount(t *testing.T) {
 			conn.Close()
 		}
 	}()
-	eventually(t, "SYN_SENT", func() bool { return strings.Contains(state(full), proc.SynSent) })
+	testkit.Eventually(t, "SYN_SENT", func() bool { return strings.Contains(state(full), proc.SynSent) })
 	counted(t, table, full, "one established and one in SYN_SENT", 0, 0, 2)
 }
 
@@ -248,9 +249,9 @@ func TestSocketsOfAnotherUserCountWithAHiddenOwner(t *testing.T) {
 		t.Skip("needs root, to act as another user")
 	}
 	base, err := os.MkdirTemp("/tmp", "camwarden-test-")
-	check(t, err)
+	testkit.Check(t, err)
 	t.Cleanup(func() { os.RemoveAll(base) })
-	check(t, os.Chown(base, 65534, 65534))
+	testkit.Check(t, os.Chown(base, 65534, 65534))
 	camera := newSite(t)
 	start(t, "dial", camera.address.String(), "2").must("connected") // root's
 	nobody := &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}

@@ -1,7 +1,6 @@
 package slot
 
 import (
-	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
@@ -11,11 +10,9 @@ import (
 	"net"
 	"net/netip"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -25,6 +22,7 @@ import (
 	"github.com/camwarden/camwarden/pkg/fault"
 	"github.com/camwarden/camwarden/pkg/ledger"
 	"github.com/camwarden/camwarden/pkg/proc"
+	"github.com/camwarden/camwarden/pkg/testkit"
 )
 
 const roleVariable = "CAMWARDEN_SLOT_TEST_ROLE"
@@ -193,7 +191,7 @@ func newTable(t *testing.T) (Table, string) {
 	t.Helper()
 	base := t.TempDir()
 	table, err := tableIn(base)
-	check(t, err)
+	testkit.Check(t, err)
 	return table, base
 }
 
@@ -210,7 +208,7 @@ func newSite(t *testing.T) *site {
 	t.Helper()
 	host := fmt.Sprintf("127.%d.%d.%d", 10+rand.IntN(240), rand.IntN(256), 1+rand.IntN(254))
 	listener, err := net.Listen("tcp", net.JoinHostPort(host, "0"))
-	check(t, err)
+	testkit.Check(t, err)
 	s := &site{address: netip.MustParseAddrPort(listener.Addr().String()), listener: listener}
 	t.Cleanup(func() { listener.Close() })
 	go func() {
@@ -241,18 +239,15 @@ func newSite(t *testing.T) *site {
 func (s *site) dial(t *testing.T) net.Conn {
 	t.Helper()
 	conn, err := net.Dial("tcp", s.address.String())
-	check(t, err)
+	testkit.Check(t, err)
 	t.Cleanup(func() { conn.Close() })
 	return conn
 }
 
 // other is another process of this test binary; closing its stdin ends it.
 type other struct {
-	t     *testing.T
-	cmd   *exec.Cmd
-	stdin io.WriteCloser
-	lines *bufio.Scanner
-	end   sync.Once
+	*testkit.Process
+	t *testing.T
 }
 
 func start(t *testing.T, role string, args ...string) *other {
@@ -261,28 +256,14 @@ func start(t *testing.T, role string, args ...string) *other {
 
 func startWith(t *testing.T, role string, attr *syscall.SysProcAttr, env []string, args ...string) *other {
 	t.Helper()
-	cmd := exec.Command("/proc/self/exe", args...)
-	cmd.Env = append(append(os.Environ(), roleVariable+"="+role), env...)
-	cmd.Dir, cmd.Stderr, cmd.SysProcAttr = "/", os.Stderr, attr
-	stdin, err := cmd.StdinPipe()
-	check(t, err)
-	stdout, err := cmd.StdoutPipe()
-	check(t, err)
-	check(t, cmd.Start())
-	o := &other{t: t, cmd: cmd, stdin: stdin, lines: bufio.NewScanner(stdout)}
-	t.Cleanup(o.kill)
-	return o
+	cmd := testkit.Role(roleVariable, role, args...)
+	cmd.Env, cmd.SysProcAttr = append(cmd.Env, env...), attr
+	return &other{testkit.Start(t, cmd), t}
 }
 
-func (o *other) pid() int { return o.cmd.Process.Pid }
-
-func (o *other) hear() saying {
+func (o *other) hear() (s saying) {
 	o.t.Helper()
-	if !o.lines.Scan() {
-		o.t.Fatalf("the other process ended without a word: %v", o.lines.Err())
-	}
-	var s saying
-	check(o.t, json.Unmarshal(o.lines.Bytes(), &s))
+	o.Hear(&s)
 	return s
 }
 
@@ -293,20 +274,6 @@ func (o *other) must(state string) saying {
 		o.t.Fatalf("the other process said %+v (%v), want %q", s, s.Error, state)
 	}
 	return s
-}
-
-func (o *other) kill() {
-	o.end.Do(func() {
-		_ = o.cmd.Process.Kill()
-		_ = o.cmd.Wait()
-	})
-}
-
-func check(t *testing.T, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
 }
 
 // refused demands a fault of the class, with words in its message and a hint unless cancelled.
@@ -330,7 +297,7 @@ func refused(t *testing.T, err error, class fault.Class, words ...string) {
 func leases(t *testing.T, table Table) int {
 	t.Helper()
 	all, torn, err := table.Ledger.Read()
-	check(t, err)
+	testkit.Check(t, err)
 	if len(torn) > 0 {
 		t.Fatalf("torn: %v", torn)
 	}
@@ -341,14 +308,4 @@ func within(t *testing.T, d time.Duration) context.Context {
 	ctx, cancel := context.WithTimeout(t.Context(), d)
 	t.Cleanup(cancel)
 	return ctx
-}
-
-func eventually(t *testing.T, what string, holds func() bool) {
-	t.Helper()
-	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(2 * time.Millisecond) {
-		if holds() {
-			return
-		}
-	}
-	t.Fatalf("never came true: %s", what)
 }

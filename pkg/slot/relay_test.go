@@ -6,6 +6,7 @@ import (
 
 	"github.com/camwarden/camwarden/pkg/ledger"
 	"github.com/camwarden/camwarden/pkg/proc"
+	"github.com/camwarden/camwarden/pkg/testkit"
 )
 
 // A server that dials for us and for others has one kind of sockets: they are counted once, and a viewer's is not ours.
@@ -15,14 +16,14 @@ func TestAServerThatDialsForUsIsNotCountedTwice(t *testing.T) {
 	camera := newSite(t)
 	server := start(t, "dial", camera.address.String(), "1") // a viewer's
 	server.must("connected")
-	id, err := proc.Default().Identify(server.pid())
-	check(t, err)
+	id, err := proc.Default().Identify(server.PID())
+	testkit.Check(t, err)
 	take := func() *ledger.Held {
 		t.Helper()
 		request := ask(camera.address, 9)
 		request.Kind, request.Relay = ledger.Connection, &ledger.Relay{ID: id}
 		held, err := table.Take(within(t, 10*time.Second), request)
-		check(t, err)
+		testkit.Check(t, err)
 		return held
 	}
 	counted(t, table, camera.address, "a viewer's connection", 0, 0, 1)
@@ -34,24 +35,24 @@ func TestAServerThatDialsForUsIsNotCountedTwice(t *testing.T) {
 	two := take()
 	c := counted(t, table, camera.address, "and a second one", 2, 0, 1)
 	for _, h := range c.Holders {
-		if h.PID != server.pid() {
+		if h.PID != server.PID() {
 			t.Errorf("held by %+v", h)
 		}
 	}
-	check(t, two.Strike())
-	check(t, one.Strike())
+	testkit.Check(t, two.Strike())
+	testkit.Check(t, one.Strike())
 	counted(t, table, camera.address, "given back", 0, 0, 1)
 
 	// Dialled: the sockets that appear are the leases' own.
 	idle := start(t, "dial", newSite(t).address.String(), "1")
 	idle.must("connected")
-	id, err = proc.Default().Identify(idle.pid())
-	check(t, err)
+	id, err = proc.Default().Identify(idle.PID())
+	testkit.Check(t, err)
 	three := take()
 	if three.Lease().Relay.Beside != 0 {
 		t.Errorf("%+v", three.Lease().Relay)
 	}
-	write(t, table, ledger.Lease{Kind: ledger.Connection, Address: camera.address, Relay: &ledger.Relay{ID: mustIdentify(t, server.pid())}})
+	write(t, table, ledger.Lease{Kind: ledger.Connection, Address: camera.address, Relay: &ledger.Relay{ID: mustIdentify(t, server.PID())}})
 	counted(t, table, camera.address, "a lease whose connection is made, and one whose is not", 2, 0, 0)
 }
 
@@ -75,6 +76,6 @@ func TestAHiddenServerIsKnownByItsUser(t *testing.T) {
 func mustIdentify(t *testing.T, pid int) proc.Identity {
 	t.Helper()
 	id, err := proc.Default().Identify(pid)
-	check(t, err)
+	testkit.Check(t, err)
 	return id
 }

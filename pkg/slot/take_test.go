@@ -13,6 +13,7 @@ import (
 	"github.com/camwarden/camwarden/pkg/fault"
 	"github.com/camwarden/camwarden/pkg/ledger"
 	"github.com/camwarden/camwarden/pkg/proc"
+	"github.com/camwarden/camwarden/pkg/testkit"
 )
 
 func TestForeignConnectionsExhaustAnAddressAtOnceAndAreNamed(t *testing.T) {
@@ -24,9 +25,9 @@ func TestForeignConnectionsExhaustAnAddressAtOnceAndAreNamed(t *testing.T) {
 	two := start(t, "dial", site.address.String(), "1")
 	two.must("connected")
 	comm := func(o *other) string {
-		stat, err := proc.Default().Stat(o.pid())
-		check(t, err)
-		return fmt.Sprintf("pid %d %s", o.pid(), stat.Comm)
+		stat, err := proc.Default().Stat(o.PID())
+		testkit.Check(t, err)
+		return fmt.Sprintf("pid %d %s", o.PID(), stat.Comm)
 	}
 	begun := time.Now()
 	held, err := table.Take(within(t, time.Minute), ask(site.address, 2))
@@ -40,9 +41,9 @@ func TestForeignConnectionsExhaustAnAddressAtOnceAndAreNamed(t *testing.T) {
 	if n := leases(t, table); n != 0 {
 		t.Errorf("%d leases left", n)
 	}
-	two.kill()
+	two.Kill()
 	held, err = table.Take(within(t, time.Minute), ask(site.address, 2))
-	check(t, err)
+	testkit.Check(t, err)
 	l := held.Lease()
 	if l.Camera != "gate" || l.Address != site.address || l.Kind != ledger.Connection || l.SessionTimeout != time.Minute || l.Deadline == 0 {
 		t.Errorf("lease %+v", l)
@@ -56,7 +57,7 @@ func TestOurOwnSlotsAreWaitedForUntilTheContextEnds(t *testing.T) {
 	holder := start(t, "take", base, site.address.String(), "1", "1m")
 	holder.must("taken")
 	_, err := table.Take(within(t, 300*time.Millisecond), ask(site.address, 1))
-	refused(t, err, fault.Busy, fmt.Sprintf("run run-%d", holder.pid()), fmt.Sprintf("pid %d", holder.pid()))
+	refused(t, err, fault.Busy, fmt.Sprintf("run run-%d", holder.PID()), fmt.Sprintf("pid %d", holder.PID()))
 
 	cancelled, cancel := context.WithCancel(t.Context())
 	time.AfterFunc(100*time.Millisecond, cancel)
@@ -68,12 +69,12 @@ func TestOurOwnSlotsAreWaitedForUntilTheContextEnds(t *testing.T) {
 	_, err = table.Take(t.Context(), short) // whose context never ends
 	refused(t, err, fault.Deadline)
 
-	time.AfterFunc(100*time.Millisecond, holder.kill)
+	time.AfterFunc(100*time.Millisecond, holder.Kill)
 	held, err := table.Take(within(t, time.Minute), ask(site.address, 1))
-	check(t, err)
+	testkit.Check(t, err)
 	time.AfterFunc(100*time.Millisecond, func() { _ = held.Strike() })
 	_, err = table.Take(within(t, time.Minute), ask(site.address, 1))
-	check(t, err)
+	testkit.Check(t, err)
 }
 
 func TestForeignAndOwnTogetherAreWaitedForBecauseOursEnds(t *testing.T) {
@@ -82,19 +83,19 @@ func TestForeignAndOwnTogetherAreWaitedForBecauseOursEnds(t *testing.T) {
 	site := newSite(t)
 	start(t, "dial", site.address.String(), "1").must("connected")
 	held, err := table.Take(within(t, time.Minute), ask(site.address, 2))
-	check(t, err)
+	testkit.Check(t, err)
 	_, err = table.Take(within(t, 200*time.Millisecond), ask(site.address, 2))
 	refused(t, err, fault.Busy)
 	time.AfterFunc(100*time.Millisecond, func() { _ = held.Strike() })
 	_, err = table.Take(within(t, time.Minute), ask(site.address, 2))
-	check(t, err)
+	testkit.Check(t, err)
 }
 
 func TestCoolingSlotsAreWaitedForOnlyWhenThatHelps(t *testing.T) {
 	t.Parallel()
 	table, _ := newTable(t)
 	cool := func(address netip.AddrPort, d time.Duration) {
-		check(t, write(t, table, ledger.Lease{Kind: ledger.Connection, Address: address}).Cool(proc.BootTime()+d))
+		testkit.Check(t, write(t, table, ledger.Lease{Kind: ledger.Connection, Address: address}).Cool(proc.BootTime()+d))
 	}
 	long := newSite(t).address
 	cool(long, time.Hour)
@@ -109,7 +110,7 @@ func TestCoolingSlotsAreWaitedForOnlyWhenThatHelps(t *testing.T) {
 	cool(short, 300*time.Millisecond)
 	until := proc.BootTime() + 250*time.Millisecond
 	_, err = table.Take(within(t, time.Minute), ask(short, 1))
-	check(t, err)
+	testkit.Check(t, err)
 	if proc.BootTime() < until {
 		t.Error("took the slot before it had cooled down")
 	}
@@ -118,7 +119,7 @@ func TestCoolingSlotsAreWaitedForOnlyWhenThatHelps(t *testing.T) {
 	cool(both, time.Hour)
 	cool(both, 300*time.Millisecond)
 	_, err = table.Take(within(t, time.Minute), ask(both, 2))
-	check(t, err)
+	testkit.Check(t, err)
 
 	patient := ask(newSite(t).address, 1) // the context would wait, but the request's own time is up before
 	cool(patient.Camera.Address, time.Minute)
@@ -140,7 +141,7 @@ func TestReservedConnectionsAreNotForUs(t *testing.T) {
 	request := ask(site.address, 2)
 	request.Camera.Reserve = 1
 	_, err := table.Take(within(t, time.Minute), request)
-	check(t, err)
+	testkit.Check(t, err)
 	_, err = table.Take(within(t, 150*time.Millisecond), request)
 	refused(t, err, fault.Busy, "1 reserved")
 	request.Camera.Reserve = 2
@@ -155,12 +156,12 @@ func TestTwoCamerasAtOneAddressShareItsSlots(t *testing.T) {
 	second := first
 	second.Camera.ID, second.Camera.Path = "yard", "/channel2"
 	held, err := table.Take(within(t, time.Minute), first)
-	check(t, err)
+	testkit.Check(t, err)
 	_, err = table.Take(within(t, 150*time.Millisecond), second)
 	refused(t, err, fault.Busy)
-	check(t, held.Strike())
+	testkit.Check(t, held.Strike())
 	_, err = table.Take(within(t, time.Minute), second)
-	check(t, err)
+	testkit.Check(t, err)
 }
 
 func TestAHolderThatLostTheLockStrikesItsLease(t *testing.T) {
@@ -182,17 +183,17 @@ func TestASlotLockOfAWedgedCounterIsPassed(t *testing.T) {
 	table, _ := newTable(t)
 	address := newSite(t).address
 	wedged, _, err := table.Ledger.TryLock("slot-"+address.String(), -time.Hour)
-	check(t, err)
+	testkit.Check(t, err)
 	_, err = table.Take(within(t, time.Minute), ask(address, 1))
-	check(t, err)
-	check(t, wedged.Unlock())
+	testkit.Check(t, err)
+	testkit.Check(t, wedged.Unlock())
 
 	late := newSite(t).address
 	counting, _, err := table.Ledger.TryLock("slot-"+late.String(), time.Minute)
-	check(t, err)
+	testkit.Check(t, err)
 	_, err = table.Take(within(t, 100*time.Millisecond), ask(late, 1))
 	refused(t, err, fault.Busy, fmt.Sprintf("pid %d", os.Getpid()))
-	check(t, counting.Unlock())
+	testkit.Check(t, counting.Unlock())
 }
 
 func TestRequestsThatMakeNoSense(t *testing.T) {
@@ -226,8 +227,8 @@ func TestHammeringProcessesNeverExceedTheLimit(t *testing.T) {
 	for range 5 {
 		// They do not dial: a camera notices the end of a killed process's connection later than the kernel, and would count both.
 		victim, seen := hammer(1000, "unused"), site.total.Load()
-		eventually(t, "the hammering goes on", func() bool { return site.total.Load() > seen+4 || site.total.Load() >= processes*times })
-		victim.kill()
+		testkit.Eventually(t, "the hammering goes on", func() bool { return site.total.Load() > seen+4 || site.total.Load() >= processes*times })
+		victim.Kill()
 	}
 	for _, o := range all {
 		o.must("done")

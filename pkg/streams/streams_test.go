@@ -16,6 +16,7 @@ import (
 	"github.com/camwarden/camwarden/pkg/ledger"
 	"github.com/camwarden/camwarden/pkg/proc"
 	"github.com/camwarden/camwarden/pkg/streams"
+	"github.com/camwarden/camwarden/pkg/testkit"
 )
 
 // place is a go2rtc with one camera, and a ledger.
@@ -29,10 +30,10 @@ type place struct {
 func newPlace(t *testing.T) *place {
 	t.Helper()
 	server, err := camsim.StartGo2rtc(camsim.Go2rtcConfig{})
-	check(t, err)
+	testkit.Check(t, err)
 	t.Cleanup(server.Close)
 	cam, err := camsim.Start(camsim.Config{Temper: camsim.Healthy})
-	check(t, err)
+	testkit.Check(t, err)
 	t.Cleanup(cam.Close)
 	return &place{t: t, server: server, camera: cam, dir: t.TempDir()}
 }
@@ -42,7 +43,7 @@ func (p *place) keeper(run, folder string, change ...func(*streams.Options)) (*s
 	p.t.Helper()
 	dirs := ledger.Dirs{Runtime: filepath.Join(p.dir, folder, "run"), State: filepath.Join(p.dir, folder, "state")}
 	book, err := ledger.Open(dirs, proc.Default(), run)
-	check(p.t, err)
+	testkit.Check(p.t, err)
 	options := streams.Options{
 		Options: go2rtc.Options{URL: p.server.URL(), Version: "1.0", Run: run},
 		Ledger:  book, FS: proc.Default(), Prefix: "camwarden-",
@@ -51,7 +52,7 @@ func (p *place) keeper(run, folder string, change ...func(*streams.Options)) (*s
 		c(&options)
 	}
 	k, err := streams.New(options)
-	check(p.t, err)
+	testkit.Check(p.t, err)
 	p.t.Cleanup(k.Close)
 	return k, book
 }
@@ -66,19 +67,12 @@ func (p *place) wish() streams.Wish {
 func leased(t *testing.T, k *streams.Keeper, book *ledger.Ledger) []ledger.Lease {
 	t.Helper()
 	all, _, err := book.Read()
-	check(t, err)
+	testkit.Check(t, err)
 	return k.Leased(all)
 }
 
 func contextOf(t *testing.T, limit time.Duration) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(t.Context(), limit)
-}
-
-func check(t *testing.T, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
 }
 
 func TestALeaseStandsBeforeItsStreamAndUntilItIsSeenGone(t *testing.T) {
@@ -100,7 +94,7 @@ func TestALeaseStandsBeforeItsStreamAndUntilItIsSeenGone(t *testing.T) {
 	if left := leased(t, k, book); len(left) != 1 {
 		t.Errorf("the lease was struck though nobody saw the stream gone: %+v", left)
 	}
-	check(t, p.server.Restart())
+	testkit.Check(t, p.server.Restart())
 	if e := k.End(t.Context(), nil, leases...); len(e) != 1 || !e[0].Gone || e[0].Removed {
 		t.Errorf("%+v", e)
 	}
@@ -175,7 +169,7 @@ func TestACameraThatMovedGetsItsStreamAnew(t *testing.T) {
 	before.Register(t.Context(), p.wish())
 	// The run that registered it is over: its lease stands by itself.
 	for _, l := range leased(t, before, book) {
-		check(t, book.Adopt(l).Update(func(l *ledger.Lease) { l.Owner.PID, l.Owner.Start = 1<<22-1, 1 }))
+		testkit.Check(t, book.Adopt(l).Update(func(l *ledger.Lease) { l.Owner.PID, l.Owner.Start = 1<<22-1, 1 }))
 	}
 	after, _ := p.keeper("after", "a", func(o *streams.Options) { o.Standing = true })
 	moved := p.wish()
@@ -185,7 +179,7 @@ func TestACameraThatMovedGetsItsStreamAnew(t *testing.T) {
 		t.Errorf("%+v", r)
 	}
 	report, err := after.List(t.Context(), nil)
-	check(t, err)
+	testkit.Check(t, err)
 	if len(report.Streams) != 1 || !strings.Contains(report.Streams[0].Source, "127.0.0.99") || !report.Streams[0].Ours {
 		t.Errorf("%+v", report.Streams)
 	}
@@ -196,7 +190,7 @@ func TestTheServerIsKnownAsAProcess(t *testing.T) {
 	p := newPlace(t)
 	k, _ := p.keeper("one", "a")
 	self, err := proc.Default().Self()
-	check(t, err)
+	testkit.Check(t, err)
 	if relay := k.Relay(); relay == nil || relay.ID.PID != self.PID {
 		t.Errorf("%+v", relay)
 	}
@@ -210,7 +204,7 @@ func TestAPictureThatHangsIsKnownToTheNextRun(t *testing.T) {
 	t.Parallel()
 	p := newPlace(t)
 	silent, err := camsim.Start(camsim.Config{Temper: camsim.SilentAfterPlay})
-	check(t, err)
+	testkit.Check(t, err)
 	t.Cleanup(silent.Close)
 	one, book := p.keeper("one", "a")
 	w := p.wish()
@@ -223,11 +217,11 @@ func TestAPictureThatHangsIsKnownToTheNextRun(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, l := range leased(t, one, book) { // the run dies
-		check(t, book.Adopt(l).Update(func(l *ledger.Lease) { l.Owner.PID, l.Owner.Start = 1<<22-1, 1 }))
+		testkit.Check(t, book.Adopt(l).Update(func(l *ledger.Lease) { l.Owner.PID, l.Owner.Start = 1<<22-1, 1 }))
 	}
 	two, _ := p.keeper("two", "a")
 	report, err := two.List(t.Context(), nil)
-	check(t, err)
+	testkit.Check(t, err)
 	if len(report.Streams) != 1 || report.Streams[0].State != streams.Stuck || report.Streams[0].Action != streams.Purge || report.Go2rtc.Stuck != 1 {
 		t.Fatalf("%+v", report)
 	}

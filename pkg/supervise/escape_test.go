@@ -19,6 +19,7 @@ import (
 
 	"github.com/camwarden/camwarden/pkg/ledger"
 	"github.com/camwarden/camwarden/pkg/proc"
+	"github.com/camwarden/camwarden/pkg/testkit"
 )
 
 func itoa(n int) string { return strconv.Itoa(n) }
@@ -98,7 +99,7 @@ func TestAStrangerOnThePipeDelaysTheEndingAndNoMore(t *testing.T) {
 	s := newStage(t)
 	ended := s.begin(s.shell(`setsid env -i sleep 300 & echo $! > $DIR/stranger; echo kept; until [ -e $DIR/go ]; do sleep 0.01; done`))
 	stranger := s.pid("stranger")
-	eventually(t, "it has thrown away its mark", func() bool {
+	testkit.Eventually(t, "it has thrown away its mark", func() bool {
 		arguments, err := proc.Default().Cmdline(stranger.PID)
 		return err == nil && slices.Equal(arguments, []string{"sleep", "300"})
 	})
@@ -136,7 +137,7 @@ func TestOurOwnKillEndsTheChildrenAndLeavesTheirLeases(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the leases name the children", func() bool {
+	testkit.Eventually(t, "the leases name the children", func() bool {
 		leases, _, _ := book.Read()
 		return !slices.ContainsFunc(leases, func(l ledger.Lease) bool { return l.Child.IsZero() })
 	})
@@ -145,7 +146,7 @@ func TestOurOwnKillEndsTheChildrenAndLeavesTheirLeases(t *testing.T) {
 	}
 	_ = cmd.Wait()
 	for _, child := range children {
-		eventually(t, child.String()+" is dead", func() bool {
+		testkit.Eventually(t, child.String()+" is dead", func() bool {
 			presence, _ := proc.Default().Look(child)
 			return presence == proc.Gone || presence == proc.Zombie
 		})
@@ -171,7 +172,7 @@ func TestThreadsThatEndTakeNoChildWithThem(t *testing.T) {
 		spec.Limit = 10 * time.Minute
 		go func() { endings <- s.Run(t.Context(), spec) }()
 	}
-	eventually(t, "all children are up", func() bool {
+	testkit.Eventually(t, "all children are up", func() bool {
 		info, err := os.Stat(s.dir + "/up")
 		return err == nil && info.Size() == children
 	})

@@ -17,6 +17,7 @@ import (
 	"github.com/camwarden/camwarden/pkg/fault"
 	"github.com/camwarden/camwarden/pkg/ledger"
 	"github.com/camwarden/camwarden/pkg/proc"
+	"github.com/camwarden/camwarden/pkg/testkit"
 )
 
 // The tests whose names begin with TestLadder run again as an ordinary user.
@@ -232,7 +233,7 @@ func TestHurrySkipsTheGraceOfAllChildren(t *testing.T) {
 	second := s.begin(s.shell("echo $$ > $DIR/calm; exec sleep 300"))
 	one, two := s.pid("deaf"), s.pid("calm")
 	cancel()
-	eventually(t, "the deaf one has heard TERM", func() bool { _, err := os.Stat(s.dir + "/heard"); return err == nil })
+	testkit.Eventually(t, "the deaf one has heard TERM", func() bool { _, err := os.Stat(s.dir + "/heard"); return err == nil })
 	s.Hurry()
 	s.Hurry()
 	if e := <-first; e.Kind != Cancelled || !slices.Equal(e.Sent, []string{"TERM", "KILL"}) {
@@ -272,7 +273,7 @@ func TestAChildThatIsNotSeenGoneIsStuckAndKeepsItsLease(t *testing.T) {
 		t.Errorf("leases: %+v, want one that names %v", left, child)
 	}
 	release()
-	eventually(t, "the late zombie is reaped", func() bool {
+	testkit.Eventually(t, "the late zombie is reaped", func() bool {
 		presence, _ := proc.Default().Look(child)
 		return presence == proc.Gone
 	})
@@ -298,7 +299,7 @@ func TestAStragglerThatIsNotSeenGoneIsNamedByTheLease(t *testing.T) {
 		t.Errorf("leases: %+v, want one that names %v", left, escapee)
 	}
 	release()
-	eventually(t, "the escapee can be reaped", func() bool {
+	testkit.Eventually(t, "the escapee can be reaped", func() bool {
 		pid, err := unix.Wait4(escapee.PID, nil, unix.WNOHANG, nil)
 		return err == nil && pid == escapee.PID
 	})

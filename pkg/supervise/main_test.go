@@ -18,6 +18,7 @@ import (
 
 	"github.com/camwarden/camwarden/pkg/ledger"
 	"github.com/camwarden/camwarden/pkg/proc"
+	"github.com/camwarden/camwarden/pkg/testkit"
 )
 
 // roleVariable makes the test binary play a part instead of testing.
@@ -159,7 +160,7 @@ func (s *stage) pid(name string) proc.Identity {
 func readPID(t testing.TB, path string) proc.Identity {
 	t.Helper()
 	var id proc.Identity
-	eventually(t, path+" names a living process", func() bool {
+	testkit.Eventually(t, path+" names a living process", func() bool {
 		text, _ := os.ReadFile(path)
 		pid, err := strconv.Atoi(strings.TrimSpace(string(text)))
 		if err != nil || !strings.HasSuffix(string(text), "\n") {
@@ -176,15 +177,6 @@ func (s *stage) wantGone(ids ...proc.Identity) {
 	for _, id := range ids {
 		if presence, err := proc.Default().Look(id); presence != proc.Gone {
 			s.t.Errorf("%v is %s, not gone (%v)", id, presence, err)
-		}
-	}
-}
-
-func eventually(t testing.TB, what string, ok func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(30 * time.Second); !ok(); time.Sleep(2 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatal("never came true: ", what)
 		}
 	}
 }

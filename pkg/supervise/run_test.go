@@ -18,6 +18,7 @@ import (
 	"github.com/camwarden/camwarden/pkg/ledger"
 	"github.com/camwarden/camwarden/pkg/proc"
 	"github.com/camwarden/camwarden/pkg/redact"
+	"github.com/camwarden/camwarden/pkg/testkit"
 )
 
 func TestTheLeaseNamesTheChildWhileItLives(t *testing.T) {
@@ -29,7 +30,7 @@ func TestTheLeaseNamesTheChildWhileItLives(t *testing.T) {
 	if err != nil {
 		t.Error(err)
 	}
-	eventually(t, "the lease names the child", func() bool {
+	testkit.Eventually(t, "the lease names the child", func() bool {
 		leases := s.leases()
 		return len(leases) == 1 && leases[0].Child == child && leases[0].ChildInode == inode
 	})
@@ -165,7 +166,7 @@ func blockStarts() (unblock func()) {
 
 func (s *stage) waitForBusySpawner() {
 	s.t.Helper()
-	eventually(s.t, "the spawner is busy", func() bool {
+	testkit.Eventually(s.t, "the spawner is busy", func() bool {
 		select {
 		case s.spawn <- func() {}:
 			return false
@@ -217,7 +218,7 @@ func TestAStartThatHangsIsGivenUp(t *testing.T) {
 	}
 	unblock()
 	s.spawn <- func() {} // taken only after the late start
-	eventually(t, "the late child is gone", func() bool {
+	testkit.Eventually(t, "the late child is gone", func() bool {
 		marked, _, err := proc.Default().Marked(t.Context(), ledger.MarkVariable)
 		for _, value := range marked {
 			if mark, _ := ledger.ParseMark(value); mark.Lease == hung.Lease.Lease().ID {
@@ -273,7 +274,7 @@ func TestStdinMayComeLaterThanTheChild(t *testing.T) {
 	}
 	later := make(chan []byte)
 	reading := run("echo up; exec cat", 0, later)
-	eventually(t, "the child to be up", func() bool { return !s.idle() })
+	testkit.Eventually(t, "the child to be up", func() bool { return !s.idle() })
 	select {
 	case e := <-reading:
 		t.Fatalf("it did not wait for what it shall read: %+v", e)
