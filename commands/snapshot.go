@@ -27,14 +27,16 @@ func newSnapshot(c *cli) *cobra.Command {
 		Short: "Take one still from each of the named cameras",
 		Long: `Take one still from each of the named cameras, now: a round of its own, without round lock and cool-down.
 
-CAMERA is an id of the configuration, an address (192.168.125.19 or 192.168.125.19:554), or an rtsp:// URL. A URL
-needs no configuration at all; its user may stand in it, its password comes from --password-file or CAM_PASSWORD.
+CAMERA is an id of the configuration, an address (192.168.125.19 or 192.168.125.19:554), an rtsp:// URL, or the http://
+URL of the camera's own picture. A URL needs no configuration at all; its user may stand in it, its password comes from
+--password-file or CAM_PASSWORD.
 
 A picture appears whole or not at all, under <id>.jpg in the current folder unless -f or -d says otherwise, and
 replaces the one before. A camera that gives none leaves the older picture alone and makes the exit code 1.`,
 		Example: `camwarden snapshot gate yard -d /srv/stills
 camwarden snapshot gate -f - | display -
-CAM_PASSWORD=... camwarden snapshot rtsp://viewer@192.168.125.19/stream1`,
+CAM_PASSWORD=... camwarden snapshot rtsp://viewer@192.168.125.19/stream1
+CAM_PASSWORD=... camwarden snapshot http://viewer@192.168.125.19/snapshot.jpg`,
 		Args:              atLeastOne("CAMERA", "gate"),
 		ValidArgsFunction: c.completeCameras,
 		RunE: func(cmd *cobra.Command, args []string) error {

@@ -165,6 +165,9 @@ func (s *site) configure() {
 		}
 		at, config := c.Address(), c.Config()
 		fmt.Fprintf(&list, "  - {id: %s, host: %s, port: %d, path: %s, timeout: %s", c.Name(), at.Addr(), at.Port(), config.Path, timeout)
+		if web := c.WebURL(); web != "" {
+			fmt.Fprintf(&list, ", snapshot: %q", web)
+		}
 		if config.Username != "" {
 			file := s.path(c.Name() + ".password")
 			check(s.t, os.WriteFile(file, []byte(config.Password+"\n"), 0o600))

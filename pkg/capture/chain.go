@@ -134,8 +134,9 @@ func (c Chain) Visit(ctx context.Context, v Visit) Result {
 			return result
 		}
 	}
+	shut := map[bool]bool{} // by whether a source goes another way to the camera than over RTSP: that way is not tried any more
 	for _, source := range c.sources {
-		if chooser, ok := source.(chooser); ok && !chooser.serves(v.Camera) {
+		if chooser, ok := source.(chooser); ok && !chooser.serves(v.Camera) || shut[aside(source)] {
 			continue
 		}
 		if ctx.Err() != nil {
@@ -155,16 +156,17 @@ func (c Chain) Visit(ctx context.Context, v Visit) Result {
 			result.Still, result.Source = still, source.Name()
 			return result
 		}
-		if report.Final || !mayTryNext(report) {
+		if report.Final || !mayTryNext(report) && !mayTryAside(report.Err) {
 			return result
 		}
+		shut[aside(source)] = shut[aside(source)] || !mayTryNext(report)
 	}
 	switch {
 	case result.Err != nil:
 	case v.Camera.OverHTTP():
-		result.Err = fault.New(fault.NoSource, "", "the camera is an HTTP picture, and the source http is not listed").WithHint("leave out --source, or list http")
+		result.Err = fault.New(fault.Usage, "", "the camera is an HTTP picture, and the source http is not listed").WithHint("leave out --source, or list http")
 	default:
-		result.Err = fault.New(fault.NoSource, "", "no source is left to try: of those listed none is for this camera").
+		result.Err = fault.New(fault.Usage, "", "no source is left to try: of those listed none is for this camera").
 			WithHint("the source http needs snapshot: and its path in the configuration of this camera")
 	}
 	return result
@@ -222,19 +224,29 @@ func afterwards(class fault.Class) next {
 }
 
 func mayTryNext(report Report) bool {
-	if report.Aside {
-		switch report.Err.Class {
-		case fault.Refused, fault.Closed, fault.NotFound, fault.Exhausted:
-			return true
-		case fault.Auth: // the other way may know another log-in, and none has been refused yet
-			return errors.Is(report.Err, snapshot.ErrUnspent)
-		}
-	}
 	switch afterwards(report.Err.Class) {
 	case always:
 		return true
 	case relayed:
 		return !report.Dialled || report.Relayed
+	}
+	return false
+}
+
+// aside reports whether a source dials another address of the camera than the others, over another protocol.
+func aside(source Source) bool {
+	_, http := source.(*HTTP)
+	return http
+}
+
+// mayTryAside reports whether an error says nothing about the camera's other address: a port that is closed, a path that is not
+// there, connections that are all taken. That was the incident: RTSP was exhausted, and the camera still gave its picture.
+func mayTryAside(err *fault.Error) bool {
+	switch err.Class {
+	case fault.Refused, fault.Closed, fault.NotFound, fault.Exhausted, fault.Cooling:
+		return true
+	case fault.Auth: // it may want another log-in there, and none has been refused yet
+		return errors.Is(err, snapshot.ErrUnspent)
 	}
 	return false
 }

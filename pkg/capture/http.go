@@ -76,7 +76,7 @@ func (h *HTTP) Capture(ctx context.Context, v Visit) (Still, Report) {
 	if !ok {
 		return Still{}, Report{Err: fault.New(fault.NoSource, "", "%s has no snapshot", v.Camera.ID).WithHint("set snapshot for this camera")}
 	}
-	report := Report{Aside: true}
+	var report Report
 	cam := v.Camera // as it is at its HTTP address
 	cam.MaxConnections, cam.Reserve = max(cam.HTTPConnections, 1), 0
 	if cam.Address, report.Err = h.resolve(ctx, web); report.Err != nil {

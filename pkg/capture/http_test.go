@@ -217,6 +217,37 @@ func TestHTTP_thenRTSP(t *testing.T) {
 	}
 }
 
+// The incident: RTSP has no connection left, and the camera gives its picture all the same, wherever http stands in the order. A source
+// that dials RTSP is not tried again after that.
+func TestHTTP_afterRTSP(t *testing.T) {
+	t.Parallel()
+	for temper, tried := range map[camsim.Temper]bool{
+		camsim.BusyAtSetup: true, camsim.ClosesAtPlay: true, camsim.Refuses: true, camsim.NotFound: true,
+		camsim.WrongPassword: false, camsim.SilentAfterPlay: false,
+	} {
+		t.Run(string(temper), func(t *testing.T) {
+			t.Parallel()
+			sim, cam := webbed(t, camsim.Config{Temper: temper, Web: camsim.WebOpen, Username: "viewer", Password: "right"})
+			w := newWorkbench(t)
+			program := testkit.FFmpegFor(t, "good")
+			chain, err := NewChain(t.Context(), []Source{w.rtsp(program, ffmpeg.Picturing{}), w.http(ffmpeg.Picturing{}), w.source(program)})
+			if err != nil {
+				t.Fatal(err)
+			}
+			result := chain.Visit(t.Context(), Visit{Camera: cam, Password: "right", Timeout: 3 * time.Second})
+			if (result.Err == nil) != tried || (result.Source == "http") != tried || (sim.WebCounts().Pictures == 1) != tried {
+				t.Errorf("%+v", result)
+			}
+			empty, _ := webbed(t, camsim.Config{Web: camsim.WebEmpty})
+			cam.Snapshot = empty.WebURL()
+			result = chain.Visit(t.Context(), Visit{Camera: cam, Password: "right", Timeout: 3 * time.Second})
+			if result.Err == nil || tried && len(result.Attempts) != 2 {
+				t.Errorf("ffmpeg dialled what had refused: %+v", result)
+			}
+		})
+	}
+}
+
 // One picture of an address at a time, whoever asks for it.
 func TestHTTP_oneAtATime(t *testing.T) {
 	t.Parallel()

@@ -92,7 +92,6 @@ type Still struct {
 type Report struct {
 	Dialled           bool         // a connection to the camera was opened for this attempt, or may have been
 	Relayed           bool         // not by us, though: another server dialled and tells us how it fared
-	Aside             bool         // it was another address of the camera, and another path, than the other sources use: what is wrong there need not be here
 	KeyFrameRequested bool         // the camera was asked for a key frame
 	Final             bool         // whatever the class says, no other source may try: it would walk into the same trap
 	Err               *fault.Error // nil: there is a still
