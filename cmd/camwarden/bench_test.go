@@ -53,6 +53,8 @@ func TestBenchmarks(t *testing.T) {
 		{"peers, a still", stillOverFFmpeg},
 		{"peers, a round", roundOverParallel},
 		{"a still of JPEG", stillOfJPEG},
+		{"a round, before and after", roundOverBefore},
+		{"a still on request", stillOfObedient},
 		{"a round through go2rtc", roundOverFrameLoop},
 		{"doctor", lookOverTools},
 		{"reap", reapOverLoop},
