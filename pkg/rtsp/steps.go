@@ -202,7 +202,7 @@ func (t *talk) setupUDP(url string) error {
 	if transport.tcp || transport.multicast {
 		return t.fault(fault.Protocol, "asked for the video over unicast UDP, it granted another way").WithHint("try transport: tcp")
 	}
-	t.sockets.announced = transport.source
+	t.sockets.announced, t.sockets.granted = transport.source, transport
 	t.sockets.reports = transport.ports[1]
 	t.sockets.greet(transport.ports[0], transport.ports[1])
 	return nil

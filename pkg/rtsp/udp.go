@@ -1,6 +1,7 @@
 package rtsp
 
 import (
+	"encoding/binary"
 	"errors"
 	"net"
 	"net/netip"
@@ -19,6 +20,7 @@ type sockets struct {
 	camera    netip.Addr // nobody else is listened to, but whom the camera announced
 	announced netip.Addr // the source of its answer to SETUP (RFC 2326 section 12.39); invalid when it named none
 	stranger  netip.Addr // somebody who sent here unannounced
+	granted   transport  // the port and the SSRC that the camera announced tell its packets from others', whatever address they leave it by
 	buffer    []byte
 	waiting   map[uint16][]byte // packets that came too early, by sequence number
 	next      uint16
@@ -77,6 +79,12 @@ func (s *sockets) greet(rtpPort, rtcpPort int) {
 	}
 }
 
+// sent reports whether a datagram is certainly the camera's: from the port and with the SSRC that it announced. A host with several
+// addresses sends from any of them.
+func (t transport) sent(port uint16, datagram []byte) bool {
+	return t.hasSSRC && int(port) == t.ports[0] && len(datagram) >= 12 && binary.BigEndian.Uint32(datagram[8:]) == t.ssrc
+}
+
 // report sends RTCP to the camera, if it said where to, and reports whether it could.
 func (s *sockets) report(raw []byte) bool {
 	if s.reports <= 1023 || s.reports > 65535 {
@@ -94,6 +102,10 @@ func (s *sockets) read(deadline time.Time) ([]byte, error) {
 		sender := from.Addr().Unmap().WithZone("")
 		if err != nil || sender == s.camera.WithZone("") || sender == s.announced {
 			return s.buffer[:n], err
+		}
+		if s.granted.sent(from.Port(), s.buffer[:n]) {
+			s.announced = sender
+			return s.buffer[:n], nil
 		}
 		s.stranger = sender
 	}
