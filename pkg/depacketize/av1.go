@@ -34,10 +34,11 @@ type temporalUnits struct {
 	began    time.Time
 	last     time.Time // when its last packet came
 	ended    bool      // it had a marker
+	seen     sighting
 	lost     int
 }
 
-func (u *temporalUnits) troubles() string { return describeTroubles(u.lost, 0) }
+func (u *temporalUnits) troubles() string { return u.seen.describe(u.lost, 0) }
 
 func (u *temporalUnits) push(p *packet, lost bool, at time.Time) (*KeyFrame, error) {
 	if lost {
@@ -112,6 +113,7 @@ func (u *temporalUnits) take(data []byte, at time.Time) (*KeyFrame, error) {
 		u.file = append(u.file, delimiterOBU<<3|hasSize, 0)
 		u.sequence = append(append(u.sequence[:0], sequenceOBU<<3), unit.payload...)
 	case frameOBU, headerOBU:
+		u.seen.note(at)
 		if !u.open {
 			return nil, nil
 		}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/bluenviron/gortsplib/v5/pkg/format"
@@ -185,6 +186,7 @@ func TestCodecs_onlyWholeKeyFrames(t *testing.T) {
 			t.Run("the limit", s.theLimit)
 			t.Run("nothing behind it", s.nothingBehind)
 			t.Run("what it starts with", s.startsWith)
+			t.Run("only pictures between", s.onlyBetween)
 		})
 	}
 }
@@ -284,6 +286,29 @@ func (s sender) startsWith(t *testing.T) {
 		if got := r.Start(); got != want {
 			t.Errorf("packet %d, of picture %d: %d, want %d", i, p.Timestamp/clockPerFrame, got, want)
 		}
+	}
+}
+
+// onlyBetween sends no key frame, and then one that is damaged: what came is said.
+func (s sender) onlyBetween(t *testing.T) {
+	all := s.packets(t)
+	var between []*rtp.Packet
+	for _, p := range all {
+		if frame := int(p.Timestamp / clockPerFrame); frame == 1 || frame == 2 {
+			between = append(between, p)
+		}
+	}
+	if said := s.receive(t, between).Troubles(); !strings.Contains(said, "pictures came in 0s, and each needs earlier ones") {
+		t.Errorf("of pictures that need others it says %q", said)
+	}
+	damaged := slices.Concat(all[:1], all[2:20])
+	for _, p := range damaged {
+		if p.Timestamp > 3*clockPerFrame {
+			return // the key frame is too small for this
+		}
+	}
+	if said := s.receive(t, damaged).Troubles(); !strings.Contains(said, "parts missing") {
+		t.Errorf("of a key frame that is damaged it says %q", said)
 	}
 }
 

@@ -31,8 +31,8 @@ type syntax interface {
 	part(data []byte, began, at time.Time)
 	// pictured reports whether a key frame may be whole with the part that is open.
 	pictured(open []byte) bool
-	// lose hears that packets are missing.
-	lose(inPicture bool)
+	// lose hears that packets are missing, perhaps of a key frame.
+	lose(inKeyFrame bool)
 	troubles() string
 }
 
@@ -48,7 +48,7 @@ func (e *elementary) troubles() string { return e.syntax.troubles() }
 
 func (e *elementary) push(p *packet, lost bool, at time.Time) (*KeyFrame, error) {
 	if lost {
-		e.syntax.lose(e.open)
+		e.syntax.lose(e.open && e.syntax.pictured(e.buffer))
 		e.buffer, e.searched, e.open = e.buffer[:0], 0, false
 	}
 	data := e.syntax.payload(p.payload)

@@ -35,6 +35,7 @@ type mpeg2Pictures struct {
 	last     time.Time
 	finished *KeyFrame
 
+	seen       sighting
 	lost, bare int
 }
 
@@ -42,7 +43,7 @@ func newMPEG2(limit int) *elementary {
 	return &elementary{syntax: &mpeg2Pictures{limit: limit}, limit: limit}
 }
 
-func (m *mpeg2Pictures) troubles() string { return describeTroubles(m.lost, m.bare) }
+func (m *mpeg2Pictures) troubles() string { return m.seen.describe(m.lost, m.bare) }
 
 // payload removes the header of RFC 2250 section 3.4. Some senders fill in nothing of it, so it is believed in nothing but its length.
 func (m *mpeg2Pictures) payload(packet []byte) []byte {
@@ -162,6 +163,7 @@ func (m *mpeg2Pictures) extension(data []byte) {
 func (m *mpeg2Pictures) start(data []byte, began time.Time) {
 	const intra, predicted, frame = 1, 2, 3
 	m.context = pictureCode
+	m.seen.note(began)
 	r := bitReader{data: data, at: 8*startCodeSize + 10} // temporal_reference
 	kind := r.read(3)
 	if len(m.picture) > 0 { // else begin would have ended it

@@ -28,6 +28,7 @@ type mpeg4Pictures struct {
 	renewed bool   // but it has come since
 
 	finished   *KeyFrame
+	seen       sighting
 	lost, bare int
 }
 
@@ -44,9 +45,14 @@ func newMPEG4(config [][]byte, limit int) *elementary {
 
 func (m *mpeg4Pictures) payload(packet []byte) []byte { return packet }
 
-func (m *mpeg4Pictures) troubles() string { return describeTroubles(m.lost, m.bare) }
+func (m *mpeg4Pictures) troubles() string { return m.seen.describe(m.lost, m.bare) }
 
-func (m *mpeg4Pictures) lose(bool) { m.doubt, m.renewed, m.adding = true, false, false }
+func (m *mpeg4Pictures) lose(inKeyFrame bool) {
+	m.doubt, m.renewed, m.adding = true, false, false
+	if inKeyFrame {
+		m.lost++
+	}
+}
 
 func (m *mpeg4Pictures) begin(byte) *KeyFrame { return m.finished }
 
@@ -60,6 +66,7 @@ func (m *mpeg4Pictures) part(data []byte, began, at time.Time) {
 		return
 	}
 	m.adding = false
+	m.seen.note(began)
 	unsure := m.doubt && m.inBand && !m.renewed
 	m.doubt, m.renewed = false, false
 	switch {

@@ -300,6 +300,36 @@ func (r *Receiver) takeOther(raw []byte) error {
 	return nil
 }
 
+// sighting counts the pictures that came, key frames or not, of the codecs whose assemblers count no more than that.
+type sighting struct {
+	pictures    int
+	first, last time.Time // when they began
+}
+
+func (s *sighting) note(at time.Time) {
+	if s.pictures++; s.pictures == 1 {
+		s.first = at
+	}
+	s.last = at
+}
+
+// describe is how assemblers say why they have no key frame, where they count pictures.
+func (s *sighting) describe(damaged, bare int) string {
+	if said := describeTroubles(damaged, bare); said != "" {
+		return said
+	}
+	if s.pictures == 0 {
+		return ": packets came, and no picture began in them"
+	}
+	return describeGroup(s.pictures, s.last.Sub(s.first))
+}
+
+// describeGroup speaks of pictures of which none was a key frame.
+func describeGroup(pictures int, in time.Duration) string {
+	return fmt.Sprintf(": %d pictures came in %s, and each needs earlier ones, so its group of pictures is longer than that",
+		pictures, in.Round(100*time.Millisecond))
+}
+
 // describeTroubles is how assemblers say why they have no key frame.
 func describeTroubles(damaged, bare int) string {
 	switch {

@@ -79,6 +79,5 @@ func (u *accessUnits) troubles() string {
 	case seen.refreshes > 0:
 		return fmt.Sprintf(": it renews its picture bit by bit (intra refresh), and no renewal was complete: %d pictures of the longest came", max(u.refresh.best, u.refresh.pictures))
 	}
-	return fmt.Sprintf(": %d pictures came in %s, and each needs earlier ones, so its group of pictures is longer than that",
-		seen.pictures, seen.last.Sub(seen.begun).Round(100*time.Millisecond))
+	return describeGroup(seen.pictures, seen.last.Sub(seen.begun))
 }

@@ -11,10 +11,11 @@ type vp8Frames struct {
 	began time.Time
 	last  time.Time // when its last packet came
 	ended bool      // the sender said that this is its last
+	seen  sighting
 	lost  int
 }
 
-func (v *vp8Frames) troubles() string { return describeTroubles(v.lost, 0) }
+func (v *vp8Frames) troubles() string { return v.seen.describe(v.lost, 0) }
 
 func (v *vp8Frames) push(p *packet, lost bool, at time.Time) (*KeyFrame, error) {
 	if lost {
@@ -32,6 +33,7 @@ func (v *vp8Frames) push(p *packet, lost bool, at time.Time) (*KeyFrame, error) 
 		if frame := v.finish(); frame != nil {
 			return frame, nil
 		}
+		v.seen.note(at)
 		const inter = 1 // RFC 6386 section 9.1
 		if len(data) == 0 || data[0]&inter != 0 {
 			return nil, nil

@@ -15,10 +15,11 @@ type vp9Frames struct {
 	began time.Time
 	last  time.Time // when its last packet came
 	ended bool      // its descriptor or its marker said that this is its last
+	seen  sighting
 	lost  int
 }
 
-func (v *vp9Frames) troubles() string { return describeTroubles(v.lost, 0) }
+func (v *vp9Frames) troubles() string { return v.seen.describe(v.lost, 0) }
 
 func (v *vp9Frames) push(p *packet, lost bool, at time.Time) (*KeyFrame, error) {
 	if lost {
@@ -35,6 +36,9 @@ func (v *vp9Frames) push(p *packet, lost bool, at time.Time) (*KeyFrame, error) 
 	if head.begins {
 		if frame := v.finish(); frame != nil {
 			return frame, nil
+		}
+		if head.layer == 0 {
+			v.seen.note(at)
 		}
 		if head.layer != 0 || head.predicted || len(data) == 0 || data[0]&keyVP9(data[0]) != 0 {
 			return nil, nil
