@@ -88,7 +88,7 @@ bench: ## the figures of docs/benchmarks.md, and whether they keep what is promi
 	CAMWARDEN_BENCH=$(CURDIR)/docs/benchmarks.md $(GO) test -count=1 -run '^TestBenchmarks$$' -timeout 60m -v ./cmd/camwarden
 
 soak: ## the long tests: many rounds, many kills
-	CAMWARDEN_SOAK=1 $(GO) test -count=1 -run Soak -timeout 60m -v ./...
+	CAMWARDEN_SOAK=1 $(GO) test -count=1 -run Soak -timeout 75m -v ./...
 
 fuzz: ## every fuzz test, FUZZTIME (30s) each
 	@for pkg in $$($(GO) list ./...); do \
