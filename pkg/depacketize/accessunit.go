@@ -14,7 +14,7 @@ const startCode = "\x00\x00\x00\x01"
 //
 // A picture has ended where the next one begins, which slice headers tell. The marker bit and time stamps alone end nothing:
 // there are cameras that set a marker, or a new stamp, with every slice or NAL unit. Only of a camera that was seen to leave
-// the marker out between two slices does a marker end a picture at once.
+// the marker out between slices does a marker end a picture at once, if that has the slices of the one before.
 type accessUnits struct {
 	syntax *nalSyntax
 	emit   func(nalPart) error // take, bound once and not once per packet
@@ -127,7 +127,7 @@ func (u *accessUnits) push(p *packet, lost bool, at time.Time) (*KeyFrame, error
 func (u *accessUnits) mark() {
 	if o := u.open; o != nil && o.packet == u.packets {
 		o.marked = true
-		if u.sender.marksEndOnly() && !o.lacksField() {
+		if u.sender.marksEndOnly() && !o.lacksField() && len(u.layout) > 1 && slices.Equal(o.addresses, u.layout) {
 			u.finish()
 			u.closed, u.isClosed = o.header, !u.doubt
 		}
