@@ -6,6 +6,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/camwarden/camwarden/pkg/redact"
 )
 
 // Transport is how a camera is asked to send its media.
@@ -92,6 +94,15 @@ func Defaults() Camera {
 func (c Camera) URL() string {
 	// In a URL the "%" before an IPv6 zone is itself encoded (RFC 6874).
 	return c.Scheme + "://" + hostPort(strings.Replace(c.Host, "%", "%25", 1), c.Port) + c.Path
+}
+
+// ShownPath returns a path of the camera with the secrets in it masked. What is a token depends on where it leads.
+func (c Camera) ShownPath(path string) string {
+	if path == "" {
+		return ""
+	}
+	origin := c.Scheme + "://" + hostPort("192.0.2.1", c.Port) // of any camera: an address that is no name with an at-sign behind it
+	return strings.TrimPrefix(redact.String(origin+path), origin)
 }
 
 // DialURL returns the URL to hand to a child on its standard input, and nowhere else: it holds the password.

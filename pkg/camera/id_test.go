@@ -86,3 +86,18 @@ func TestID_ofATokenIsItsHash(t *testing.T) {
 		t.Errorf("two cameras of one recorder: %q and %q", a, b)
 	}
 }
+
+func TestShownPath_hidesTokens(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		port       uint16
+		path, want string
+	}{
+		{7447, "/short", "/***"}, {554, "/short", "/short"}, {554, "/live/9f86d081884c7d659a2feaa0c55ad015", "/live/***"},
+		{554, "/a@b:c", "/a@b:c"}, {554, "/live?user=a&password=b&ch=1", "/live?user=a&password=***&ch=1"}, {554, "", ""},
+	} {
+		if got := (camera.Camera{Scheme: "rtsp", Port: c.port}).ShownPath(c.path); got != c.want {
+			t.Errorf("%s: %q, want %q", c.path, got, c.want)
+		}
+	}
+}

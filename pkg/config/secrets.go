@@ -74,10 +74,20 @@ func (l *loader) plain(n *node, what string) {
 	}
 }
 
-// secretPath treats a path like /live?user=admin&password=x as the password that it holds.
+// secretPath treats a path like /live?user=admin&password=x as the password that it holds. What only looks like a token may be
+// the name that somebody's server gives its streams: of that a notice is enough.
 func (l *loader) secretPath(n *node, path string) {
-	if redact.String(path) != path {
+	const origin = "rtsp://h"
+	token := false
+	rest := strings.TrimPrefix(redact.Tokens(origin+path, func(string) string {
+		token = true
+		return "x"
+	}), origin)
+	switch {
+	case redact.String(rest) != rest:
 		l.plain(n, "a path with a password in it")
+	case token && l.open && !camera.Entrusted(l.c.Path):
+		l.notice(fmt.Sprintf("%s:%d: a path holds what looks like a token, and others can read the file (mode %04o): chmod 600 %s", l.c.Path, n.Line, l.mode, l.c.Path))
 	}
 }
 

@@ -265,3 +265,15 @@ cameras:
 		t.Errorf("the one that others can read: %v", c.SecretProblems)
 	}
 }
+
+func TestTokensInPaths_areNoted(t *testing.T) {
+	t.Parallel()
+	path := put(t, t.TempDir()+"/config.yaml", `cameras:
+  - {id: a, url: "rtsp://10.0.0.1:7447/vGiUVAvRD0ZuPxxz"}
+  - {id: b, host: 10.0.0.2, path: /h264Preview_01_main}
+`, 0o644)
+	c, err := config.Load(path, noEnv)
+	if err != nil || c.CheckSecrets() != nil || len(c.Notices) != 1 || !strings.Contains(c.Notices[0], ":2: a path holds what looks like a token") || strings.Contains(c.Notices[0], "vGiU") {
+		t.Errorf("%v, %v, notices %q", err, c.CheckSecrets(), c.Notices)
+	}
+}

@@ -141,8 +141,8 @@ func (c *Config) Redacted() Document {
 
 func commonOf(c camera.Camera) DocumentCommon {
 	return DocumentCommon{
-		Port: c.Port, Path: redact.String(c.Path), Username: c.Username, PasswordFrom: from(c.Password), Transport: c.Transport, KeyFrameRequest: c.KeyFrameRequest, Brand: c.Brand, Stream: c.Stream, Channel: c.Channel,
-		SubPath:        redact.String(c.SubPath),
+		Port: c.Port, Path: c.ShownPath(c.Path), Username: c.Username, PasswordFrom: from(c.Password), Transport: c.Transport, KeyFrameRequest: c.KeyFrameRequest, Brand: c.Brand, Stream: c.Stream, Channel: c.Channel,
+		SubPath:        c.ShownPath(c.SubPath),
 		MaxConnections: c.MaxConnections, LimitAssumed: c.LimitAssumed, Reserve: c.Reserve,
 		Snapshot: shownSnapshot(c.Snapshot), SnapshotAuth: c.SnapshotAuth, HTTPConnections: c.HTTPConnections,
 		Timeout: c.Timeout.String(), SessionTimeout: c.SessionTimeout.String(),
