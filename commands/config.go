@@ -14,6 +14,7 @@ import (
 	"github.com/camwarden/camwarden/pkg/config"
 	"github.com/camwarden/camwarden/pkg/fault"
 	"github.com/camwarden/camwarden/pkg/supervise"
+	"github.com/camwarden/camwarden/pkg/sweep"
 )
 
 func newConfig(c *cli) *cobra.Command {
@@ -197,14 +198,14 @@ func (checked checkedConfig) page(p *page) {
 	case checked.File == "":
 		p.line("there is no configuration file: the defaults hold")
 	case checked.OK:
-		p.line("%s is right: %s, %s", checked.File, count(checked.Cameras, "camera"), count(checked.Subnets, "named subnet"))
+		p.line("%s is right: %s, %s", checked.File, sweep.Count(checked.Cameras, "camera"), sweep.Count(checked.Subnets, "named subnet"))
 		if checked.FFmpeg == "" {
 			p.line("ffmpeg: not found; without it only cameras that send JPEG give stills: apt-get install ffmpeg, or set ffmpeg: {path: ...}")
 		} else {
 			p.line("ffmpeg: %s", checked.FFmpeg)
 		}
 	default:
-		p.line("%s: %s", checked.File, count(len(checked.Problems), "problem"))
+		p.line("%s: %s", checked.File, sweep.Count(len(checked.Problems), "problem"))
 	}
 }
 

@@ -22,6 +22,7 @@ import (
 	"github.com/camwarden/camwarden/pkg/proc"
 	"github.com/camwarden/camwarden/pkg/round"
 	"github.com/camwarden/camwarden/pkg/slot"
+	"github.com/camwarden/camwarden/pkg/sweep"
 )
 
 // The bounds of a discovery.
@@ -337,7 +338,7 @@ func (doc discovered) page(p *page) {
 		case len(d.Streams) > 0 && d.Streams[0].By == "brand":
 			said = "perhaps " + d.Streams[0].Path
 		case len(d.Streams) > 0:
-			said = fmt.Sprintf("%s, %s", count(len(d.Streams), "stream"), cmp.Or(d.Streams[0].Path, "without a path"))
+			said = fmt.Sprintf("%s, %s", sweep.Count(len(d.Streams), "stream"), cmp.Or(d.Streams[0].Path, "without a path"))
 		}
 		rows = append(rows, []string{d.Address, strings.Join(ports, ", "), d.Brand, d.Model, d.LogIn, d.Camera, said})
 	}

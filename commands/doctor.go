@@ -4,18 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/netip"
 	"os"
 	"path/filepath"
 	"runtime/debug"
 	"strings"
-	"sync"
-	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/camwarden/camwarden/pkg/camera"
-	"github.com/camwarden/camwarden/pkg/capture"
 	"github.com/camwarden/camwarden/pkg/doctor"
 	"github.com/camwarden/camwarden/pkg/fault"
 	"github.com/camwarden/camwarden/pkg/ledger"
@@ -24,7 +20,6 @@ import (
 	"github.com/camwarden/camwarden/pkg/proc"
 	"github.com/camwarden/camwarden/pkg/round"
 	"github.com/camwarden/camwarden/pkg/slot"
-	"github.com/camwarden/camwarden/pkg/supervise"
 	"github.com/camwarden/camwarden/pkg/sweep"
 )
 
@@ -144,22 +139,15 @@ func runDoctor(c *cli, cmd *cobra.Command, f doctorFlags, args []string) error {
 func (c *cli) asTyped(remedy string) string {
 	given := ""
 	if c.flags.config != "" && c.env(environmentName("config")) == "" {
-		given += " -c " + shellWord(c.flags.config)
+		given += " -c " + doctor.Word(c.flags.config)
 	}
 	if c.flags.stateDir != "" && c.env(environmentName("state-dir")) == "" {
-		given += " --state-dir " + shellWord(c.flags.stateDir)
+		given += " --state-dir " + doctor.Word(c.flags.stateDir)
 	}
 	if given == "" {
 		return remedy
 	}
 	return strings.ReplaceAll(remedy, "camwarden ", "camwarden"+given+" ")
-}
-
-func shellWord(text string) string {
-	if strings.Trim(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_./:=@%+,") == "" {
-		return text
-	}
-	return "'" + strings.ReplaceAll(text, "'", `'\''`) + "'"
 }
 
 // look looks at this host.
@@ -197,14 +185,7 @@ func (s settings) facts(book *ledger.Ledger) observe.Facts {
 	for _, problem := range s.config.SecretProblems {
 		facts.Secrets = append(facts.Secrets, problem.String())
 	}
-	if path, err := supervise.Find(s.config.FFmpeg.Path); err == nil {
-		if file, err := supervise.Inspect(path); err == nil {
-			const ffmpeg4 = 58
-			facts.Tool = &observe.Tool{
-				Path: path, Wrapped: file.Wrapped, SetID: file.SetID, Caps: file.Caps, Old: file.Libavformat > 0 && file.Libavformat <= ffmpeg4,
-			}
-		}
-	}
+	facts.Tool = doctor.ToolAt(s.config.FFmpeg.Path)
 	if book != nil {
 		var stills round.Stills
 		if found, err := book.Load(round.StillsRecord, &stills); err == nil && found {
@@ -214,95 +195,21 @@ func (s settings) facts(book *ledger.Ledger) observe.Facts {
 	return facts
 }
 
-// The bounds of --probe.
-const (
-	probeLimit = 5 * time.Second
-	probeJobs  = 16
-)
-
 // probe asks the cameras of the inventory, of the arguments, and those that this host is connected to.
 func (s settings) probe(ctx context.Context, seen *observe.Observation, args []string) {
-	blind := func(err error) {
-		seen.Blind = append(seen.Blind, observe.Blind{Where: "probe", Why: err.Error()})
-	}
 	book, err := s.openLedger()
-	if err != nil {
-		blind(err) // without a ledger a slot cannot be taken, and so nothing may be dialled
+	if err != nil { // without a ledger a slot cannot be taken, and so nothing may be dialled
+		seen.Blind = append(seen.Blind, observe.Blind{Where: "probe", Why: err.Error()})
 		return
 	}
-	slots := slot.Table{Ledger: book, FS: proc.Default()}
-	logIns := lockout.Open(book, false)
-	cameras := s.probed(*seen, args)
-	seen.Facts.Probes = make([]observe.Probe, len(cameras))
-	var all sync.WaitGroup
-	places := make(chan struct{}, probeJobs)
-	for i, cam := range cameras {
-		all.Go(func() {
-			places <- struct{}{}
-			defer func() { <-places }()
-			seen.Facts.Probes[i] = ask(ctx, slots, cam, logIns)
-		})
-	}
-	all.Wait()
-}
-
-// probedCamera is a camera to ask, and whether its log-in and path are meant to be right.
-type probedCamera struct {
-	camera.Camera
-	known bool
-}
-
-func (s settings) probed(seen observe.Observation, args []string) []probedCamera {
-	var list []probedCamera
-	asked := map[netip.AddrPort]bool{}
-	add := func(c camera.Camera, known bool) {
-		if c.Address.IsValid() && !asked[c.Address] && !c.OverHTTP() {
-			asked[c.Address] = true
-			list = append(list, probedCamera{c, known})
-		}
-	}
-	for _, c := range seen.Cameras {
-		for _, full := range s.config.Inventory.Cameras {
-			if full.ID == c.ID && c.Address.IsValid() {
-				add(full.At(c.Address.Addr()), true)
-			}
-		}
-	}
+	var picked []camera.Camera
 	for _, arg := range args {
 		if cameras, err := s.config.Inventory.Pick([]string{arg}, lookup); err == nil {
-			for _, c := range cameras {
-				if c.Address.IsValid() && seen.Limits.Cover(c.Address) {
-					add(c, c.Username != "" || c.Password.Plain())
-				}
-			}
+			picked = append(picked, cameras...)
 		}
 	}
-	for _, conn := range seen.Connections {
-		c := s.config.Inventory.Defaults
-		c.ID, c.Host, c.Port = conn.Remote.String(), conn.Remote.Addr().String(), conn.Remote.Port()
-		add(c.At(conn.Remote.Addr()), false)
-	}
-	return list
-}
-
-func ask(ctx context.Context, slots slot.Table, cam probedCamera, logIns *lockout.Memory) observe.Probe {
-	p := observe.Probe{Camera: cam.ID, Address: cam.Address, Known: cam.known}
-	password, err := "", error(nil)
-	if cam.Username != "" {
-		password, err = cam.Password.Reveal()
-	}
-	if err != nil {
-		known := fault.From(err, fault.Local, "")
-		p.Error = fault.New(fault.Local, "", "%w", known).WithHint("%s", known.Hint)
-		return p
-	}
-	info, failure := capture.Ask(ctx, slots, cam.Camera, password, logIns, min(probeLimit, cam.Timeout))
-	p.Error, p.Server = failure, info.Server
-	if info.RoundTrip > 0 {
-		ms := info.RoundTrip.Milliseconds()
-		p.RTTMS = &ms
-	}
-	return p
+	asked := doctor.ToAsk(*seen, s.config.Inventory, picked)
+	seen.Facts.Probes = doctor.Ask(ctx, slot.Table{Ledger: book, FS: proc.Default()}, lockout.Open(book, false), asked)
 }
 
 func (c *cli) loadObservation(path string) (observe.Observation, error) {
@@ -311,13 +218,13 @@ func (c *cli) loadObservation(path string) (observe.Observation, error) {
 	}
 	file, err := os.Open(path)
 	if err != nil {
-		return observe.Observation{}, fault.New(fault.Usage, "", "cannot read the saved observation: %w", err).WithHint("make one with: camwarden doctor --save FILE")
+		return observe.Observation{}, fault.New(fault.Usage, "", "cannot read the saved observation: %w", err).WithHint("%s", observe.HowToSave)
 	}
 	defer file.Close()
 	return observe.Load(file)
 }
 
-// saveObservation writes the seen beside its final name and renames it, so that a reader never sees half of it.
+// saveObservation writes an observation beside its final name and renames it, so that a reader never sees half of it.
 func saveObservation(path string, seen observe.Observation) error {
 	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
 		return fmt.Errorf("%s is not a regular file", path)

@@ -66,13 +66,13 @@ func ending(p *page, r doctor.Report, all bool) {
 			p.text(2, "go2rtc %s does not answer", g.URL)
 		case all:
 			p.line("go2rtc %s %s: %s, %d watched, %d connected, %d ours, %d stray, %d stuck; stills of the last round: %d by go2rtc, %d by rtsp, %d by ffmpeg",
-				g.URL, g.Version, count(g.Streams, "stream"), g.Watched, g.Connected, g.Ours, g.Stray, g.Stuck, g.StillsBy.Go2rtc, g.StillsBy.RTSP, g.StillsBy.FFmpeg)
+				g.URL, g.Version, sweep.Count(g.Streams, "stream"), g.Watched, g.Connected, g.Ours, g.Stray, g.Stuck, g.StillsBy.Go2rtc, g.StillsBy.RTSP, g.StillsBy.FFmpeg)
 		default:
-			p.text(2, "go2rtc %s %s: %s, %d watched, %d ours, %d stuck", g.URL, g.Version, count(g.Streams, "stream"), g.Watched, g.Ours, g.Stuck)
+			p.text(2, "go2rtc %s %s: %s, %d watched, %d ours, %d stuck", g.URL, g.Version, sweep.Count(g.Streams, "stream"), g.Watched, g.Ours, g.Stuck)
 		}
 	}
-	p.text(2, "%s with a camera, %d overdue, %s, %s to cameras, %s (%d orphaned)", processes(r.Processes.Total), r.Processes.Overdue,
-		zombies(r.Processes.Zombies), count(r.Connections.Total, "connection"), count(r.Leases.Live+r.Leases.Orphaned, "lease"), r.Leases.Orphaned)
+	p.text(2, "%s with a camera, %d overdue, %s, %s to cameras, %s (%d orphaned)", sweep.Processes(r.Processes.Total), r.Processes.Overdue,
+		zombies(r.Processes.Zombies), sweep.Count(r.Connections.Total, "connection"), sweep.Count(r.Leases.Live+r.Leases.Orphaned, "lease"), r.Leases.Orphaned)
 	if r.Status == doctor.OK || r.Summary == "" {
 		p.line("status: %s", paintStatus(p, r.Status))
 	} else {
@@ -144,13 +144,17 @@ func withoutEmpty(header []string, rows [][]string, names ...string) ([]string, 
 // bar draws the slots of an address: a full block for each that is used, those beyond the limit in red.
 func bar(p *page, c doctor.Camera) string {
 	const widest = 16
+	full, free := "█", "░"
+	if p.ascii {
+		full, free = "#", "."
+	}
 	used, limit := min(c.Connections, widest), min(c.Limit, widest)
 	within := min(used, limit)
-	drawn := p.paint(good, strings.Repeat("█", within))
+	drawn := p.paint(good, strings.Repeat(full, within))
 	if used >= limit {
-		drawn = p.paint(bad, strings.Repeat("█", used))
+		drawn = p.paint(bad, strings.Repeat(full, used))
 	}
-	drawn += strings.Repeat("░", limit-within)
+	drawn += strings.Repeat(free, limit-within)
 	if c.Connections > widest {
 		drawn += "+"
 	}

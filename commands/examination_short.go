@@ -70,7 +70,7 @@ func and(p *page, n, shown int, noun string) {
 	case shown > 0:
 		andMore(p, n)
 	default:
-		p.text(2, "%s: %s", count(n, noun), moreIsAt)
+		p.text(2, "%s: %s", sweep.Count(n, noun), moreIsAt)
 	}
 }
 
@@ -95,7 +95,7 @@ func groups(p *page, r doctor.Report, room int) {
 	}
 	and(p, left, told, "finding")
 	if remarks > 0 {
-		p.text(2, "%s: %s", count(remarks, "remark"), moreIsAt)
+		p.text(2, "%s: %s", sweep.Count(remarks, "remark"), moreIsAt)
 	}
 	if p.lines() > 0 {
 		p.line("")

@@ -18,7 +18,7 @@ func incidentReport(r doctor.Report) string {
 	line("# Incident report: cameras of %s", cell(r.Host))
 	line("")
 	line("**Taken at**: %s  ", r.TakenAt.UTC().Format(time.RFC3339))
-	line("**Scope**: %s, %s  ", count(len(r.Cameras), "camera"), processes(r.Processes.Total))
+	line("**Scope**: %s, %s  ", sweep.Count(len(r.Cameras), "camera"), sweep.Processes(r.Processes.Total))
 	line("**Severity**: %s", r.Status)
 	line("")
 	line("## 1. Overview")

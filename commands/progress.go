@@ -7,6 +7,7 @@ import (
 	"github.com/schollz/progressbar/v3"
 
 	"github.com/camwarden/camwarden/pkg/round"
+	"github.com/camwarden/camwarden/pkg/sweep"
 )
 
 // progress draws how far a round is on stderr, and keeps silent where nobody looks.
@@ -47,7 +48,7 @@ func (p *progress) tell(e round.Event) {
 	switch e.Phase {
 	case round.Visiting, round.Visited:
 		p.bar.ChangeMax(e.Total)
-		p.bar.Describe(fmt.Sprintf("%d of %s", e.Done, count(e.Total, "camera")))
+		p.bar.Describe(fmt.Sprintf("%d of %s", e.Done, sweep.Count(e.Total, "camera")))
 		_ = p.bar.Set(e.Done)
 	default:
 		p.bar.Describe(string(e.Phase))

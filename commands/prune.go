@@ -8,6 +8,7 @@ import (
 
 	"github.com/camwarden/camwarden/pkg/archive"
 	"github.com/camwarden/camwarden/pkg/fault"
+	"github.com/camwarden/camwarden/pkg/sweep"
 )
 
 type pruneFlags struct {
@@ -91,9 +92,9 @@ func pruneDocument(r archive.Result, policy archive.Policy) document {
 		if r.DryRun {
 			verb = "would remove"
 		}
-		p.line("%s: %s %s (%s), kept %d; what is kept: %s", r.Dir, verb, count(r.Removed, "still"), archive.FormatBytes(r.FreedBytes), r.Kept, policy)
+		p.line("%s: %s %s (%s), kept %d; what is kept: %s", r.Dir, verb, sweep.Count(r.Removed, "still"), archive.FormatBytes(r.FreedBytes), r.Kept, policy)
 		if r.Foreign > 0 {
-			p.line("%s of other names left alone", count(r.Foreign, "file"))
+			p.line("%s of other names left alone", sweep.Count(r.Foreign, "file"))
 		}
 		if !r.Finished {
 			p.line("not all of it is done: run it again")

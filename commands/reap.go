@@ -163,7 +163,7 @@ func reapingPage(p *page, r sweep.Reaping) {
 	}
 	s := r.Summary
 	if r.DryRun {
-		p.line("%s would be ended%s, %d not permitted, %d kept", processes(s.WouldKill), removedStreams(s.WouldRemove), s.NotPermitted, s.Kept)
+		p.line("%s would be ended%s, %d not permitted, %d kept", sweep.Processes(s.WouldKill), removedStreams(s.WouldRemove), s.NotPermitted, s.Kept)
 	} else {
 		p.line("%d killed%s, %d kept, %d survived, %d not permitted", s.Killed, removedStreams(s.Removed), s.Kept, s.Survived, s.NotPermitted)
 	}
@@ -179,7 +179,7 @@ func removedStreams(n int) string {
 	if n == 0 {
 		return ""
 	}
-	return ", " + count(n, "stream") + " removed"
+	return ", " + sweep.Count(n, "stream") + " removed"
 }
 
 func rank(a sweep.Action) int {

@@ -75,7 +75,7 @@ func reportPage(p *page, r round.Report, view reportView) {
 		p.line("kept stream %s: %s", k.Name, k.Why)
 	}
 	s := r.Summary
-	p.line("%s in %s: %d ok, %d failed, %d skipped", count(s.Cameras, "camera"), span(r.DurationMS), s.OK, s.Failed, s.Skipped)
+	p.line("%s in %s: %d ok, %d failed, %d skipped", sweep.Count(s.Cameras, "camera"), span(r.DurationMS), s.OK, s.Failed, s.Skipped)
 	p.line("verdict: %s (%s)", paintVerdict(p, r.Verdict), lookedAt(r.Looked))
 }
 
@@ -154,16 +154,9 @@ func paintVerdict(p *page, v round.Verdict) string {
 
 // lookedAt says what a verdict rests on, so that "clean" is not just a word.
 func lookedAt(l round.Looked) string {
-	text := fmt.Sprintf("looked at %s, %s to these cameras, %s", processes(l.Processes), count(l.Connections, "open connection"), count(l.Leases, "lease"))
+	text := fmt.Sprintf("looked at %s, %s to these cameras, %s", sweep.Processes(l.Processes), sweep.Count(l.Connections, "open connection"), sweep.Count(l.Leases, "lease"))
 	if l.By != "" {
 		text += " by " + l.By
 	}
 	return text
-}
-
-func processes(n int) string {
-	if n == 1 {
-		return "1 process"
-	}
-	return fmt.Sprintf("%d processes", n)
 }

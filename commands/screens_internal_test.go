@@ -81,7 +81,7 @@ func TestScreen_leakWithoutScrolling(t *testing.T) {
 				if last := lines[len(lines)-1]; !strings.HasPrefix(last, leak.command) {
 					t.Errorf("the last line is %q, want %q", last, leak.command)
 				}
-				if !strings.Contains(screen, fmt.Sprintf("status: critical: %s leaked at", processes(leak.leaks))) && leak.leaks > 1 || !strings.Contains(screen, "camserver") {
+				if !strings.Contains(screen, fmt.Sprintf("status: critical: %s leaked at", sweep.Processes(leak.leaks))) && leak.leaks > 1 || !strings.Contains(screen, "camserver") {
 					t.Errorf("count and cause are not on the screen:\n%s", screen)
 				}
 				Validate(t, "doctor", []byte(drawn(t, Terminal{}, inFormat(asJSON), d)))

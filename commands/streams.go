@@ -10,6 +10,7 @@ import (
 	"github.com/camwarden/camwarden/pkg/camera"
 	"github.com/camwarden/camwarden/pkg/fault"
 	"github.com/camwarden/camwarden/pkg/streams"
+	"github.com/camwarden/camwarden/pkg/sweep"
 )
 
 // streamsBound is how long a command about streams may take: a flush needs up to 8 s, and each call has a bound of its own.
@@ -223,7 +224,7 @@ func streamsPage(p *page, r streams.Report) {
 	p.table([]string{"STREAM", "CAMERA", "STATE", "VIEWERS", "WHOSE", "ACTION", "SOURCE", "WHY"}, rows, "SOURCE", "CAMERA", "VIEWERS")
 	g := r.Go2rtc
 	p.line("go2rtc %s at %s: %s, %d watched, %d connected, %d ours, %d stray, %d stuck",
-		g.Version, g.URL, count(g.Streams, "stream"), g.Watched, g.Connected, g.Ours, g.Stray, g.Stuck)
+		g.Version, g.URL, sweep.Count(g.Streams, "stream"), g.Watched, g.Connected, g.Ours, g.Stray, g.Stuck)
 }
 
 // completeStreams offers the names that streams of the configured cameras have: go2rtc is not asked while somebody types.

@@ -67,7 +67,7 @@ func (p *page) text(indent int, format string, args ...any) {
 
 // beside is an empty page of the same kind, to find out how long something becomes.
 func (p *page) beside() *page {
-	return &page{screen: p.screen, colour: p.colour, width: p.width, height: p.height}
+	return &page{screen: p.screen, ascii: p.ascii, colour: p.colour, width: p.width, height: p.height}
 }
 
 // lines is how long the page is.
@@ -229,14 +229,6 @@ func span(ms int64) string {
 	default:
 		return d.Round(time.Second).String()
 	}
-}
-
-// count is a number with its noun: "1 camera", "17 cameras".
-func count(n int, noun string) string {
-	if n == 1 {
-		return "1 " + noun
-	}
-	return fmt.Sprintf("%d %ss", n, noun)
 }
 
 // ascii reports whether the terminal cannot be trusted to show more than ASCII: it is dumb, or the locale is set and is not UTF-8

@@ -1,4 +1,5 @@
-// Package doctor judges an observation: findings, each with its evidence and what to type. It holds nothing that can act.
+// Package doctor judges an observation: findings, each with its evidence and what to type. Nothing in it ends or changes anything;
+// Ask alone touches cameras.
 package doctor
 
 import (

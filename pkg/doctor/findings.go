@@ -68,14 +68,14 @@ func (e *examination) findLeaks() {
 	for _, g := range overdue {
 		e.find(Finding{
 			Code: "process-overdue", Severity: Critical, Subject: g.subject(), at: g.at, weight: len(g.of),
-			Summary:  fmt.Sprintf("%s of one frame should have been gone within seconds, the oldest for %s", count(len(g.of), "capture"), sweep.Span(g.of[0].AgeMS)),
+			Summary:  fmt.Sprintf("%s of one frame should have been gone within seconds, the oldest for %s", sweep.Count(len(g.of), "capture"), sweep.Span(g.of[0].AgeMS)),
 			Evidence: pids(g.of), Remedy: e.sudo(g.of) + "camwarden reap" + g.argument() + contained(g.of),
 		})
 	}
 	for _, g := range groups(e.decisions, func(d sweep.Decision) bool { return d.Rule == sweep.Unleased }) {
 		e.find(Finding{
 			Code: "process-unleased", Severity: Critical, Subject: g.subject(), at: g.at, weight: len(g.of),
-			Summary:  fmt.Sprintf("%s of camwarden's own, for which nobody answers any more", processes(len(g.of))),
+			Summary:  fmt.Sprintf("%s of camwarden's own, for which nobody answers any more", sweep.Processes(len(g.of))),
 			Evidence: pids(g.of) + ": " + g.of[0].Why, Remedy: e.sudo(g.of) + "camwarden reap" + g.argument(),
 		})
 	}
@@ -96,7 +96,7 @@ func (e *examination) findMany() {
 	}
 	f := Finding{
 		Code: "processes-many", Severity: Warning, Subject: e.host(),
-		Summary:  fmt.Sprintf("%s that should end soon hold cameras on this host", processes(total)),
+		Summary:  fmt.Sprintf("%s that should end soon hold cameras on this host", sweep.Processes(total)),
 		Evidence: fmt.Sprintf("%d of them are leaked; the thresholds are %d and %d", leaked, e.terms.ProcessesWarning, e.terms.ProcessesCritical),
 		Remedy:   "camwarden doctor -o json | jq '.processes.list[] | {pid, program, parent, camera, why}'",
 	}
@@ -126,7 +126,7 @@ func (e *examination) findSilent() {
 		e.find(Finding{
 			Code: "subnet-silent", Severity: Critical, Subject: o.Subnet.String(),
 			Summary: fmt.Sprintf("%d of %s to %s fell silent at the same moment, %s: the network is the cause",
-				len(o.PIDs), count(o.Of, "stream"), count(len(o.Cameras), "camera"), o.Since.UTC().Format("15:04:05")),
+				len(o.PIDs), sweep.Count(o.Of, "stream"), sweep.Count(len(o.Cameras), "camera"), o.Since.UTC().Format("15:04:05")),
 			Evidence: addresses(o.Cameras),
 			Remedy:   fmt.Sprintf("ping -c 3 %s", o.Cameras[0].Addr()),
 		})
@@ -204,8 +204,8 @@ func (e *examination) findSlots() {
 		if n := e.cooling(c.at); n > 0 {
 			e.find(Finding{
 				Code: "camera-cooling", Severity: Info, Subject: c.Address, at: c.at,
-				Summary:  fmt.Sprintf("%s may still count %s that ended without a word", name, count(n, "session")),
-				Evidence: fmt.Sprintf("%s of this ledger", count(n, "cooling lease")), Remedy: "camwarden doctor" + argument(c.at) + "    # in a minute; if it forgets sooner, lower session_timeout of this camera",
+				Summary:  fmt.Sprintf("%s may still count %s that ended without a word", name, sweep.Count(n, "session")),
+				Evidence: fmt.Sprintf("%s of this ledger", sweep.Count(n, "cooling lease")), Remedy: "camwarden doctor" + argument(c.at) + "    # in a minute; if it forgets sooner, lower session_timeout of this camera",
 			})
 		}
 		e.findHidden(c)
@@ -231,7 +231,7 @@ func (e *examination) findHidden(c Camera) {
 	}
 	e.find(Finding{
 		Code: "connection-hidden-owner", Severity: Warning, Subject: c.Address, at: c.at,
-		Summary:  fmt.Sprintf("%s to it, and who holds them cannot be seen", count(hidden, "connection")),
+		Summary:  fmt.Sprintf("%s to it, and who holds them cannot be seen", sweep.Count(hidden, "connection")),
 		Evidence: fmt.Sprintf("the sockets belong to user %s; this is user %d", strings.Join(uids, ", "), e.seen.UID),
 		Remedy:   e.asRoot("camwarden doctor" + argument(c.at)),
 	})

@@ -26,8 +26,8 @@ func (e *examination) findHygiene() {
 			verb = "shows"
 		}
 		e.find(Finding{
-			Code: "password-in-arguments", Severity: severity, Subject: processes(n),
-			Summary:  fmt.Sprintf("%s %s a password in the argument list, which every user of this host can read", processes(n), verb),
+			Code: "password-in-arguments", Severity: severity, Subject: sweep.Processes(n),
+			Summary:  fmt.Sprintf("%s %s a password in the argument list, which every user of this host can read", sweep.Processes(n), verb),
 			Evidence: pids(exposed),
 			Remedy:   "camwarden snapshot CAMERA    # gives URLs to ffmpeg on standard input; then change the password",
 		})
@@ -46,7 +46,7 @@ func (e *examination) findHygiene() {
 		e.find(Finding{
 			Code: "ffmpeg-old", Severity: Warning, Subject: tool.Path,
 			Summary:  "this ffmpeg is of version 4 or before: it takes URLs, and their passwords, by its argument list only",
-			Evidence: "the libavformat that it is linked with", Remedy: word(tool.Path) + " -version    # then install version 5 or later",
+			Evidence: "the libavformat that it is linked with", Remedy: Word(tool.Path) + " -version    # then install version 5 or later",
 		})
 	}
 	var why []string

@@ -8,6 +8,7 @@ import (
 
 	"github.com/camwarden/camwarden/pkg/fault"
 	"github.com/camwarden/camwarden/pkg/observe"
+	"github.com/camwarden/camwarden/pkg/sweep"
 )
 
 // stateOf says how a camera that was asked stands. Of one that is not in the inventory nobody knows log-in and path, so
@@ -86,7 +87,7 @@ func (e *examination) findProbes() {
 				continue // it was not dialled, and it is said already why
 			}
 			f.Severity = Critical
-			f.Evidence += fmt.Sprintf("; this host has %s to it, so it counts those of other hosts, or sessions that it has not forgotten", count(e.open(p.Address), "connection"))
+			f.Evidence += fmt.Sprintf("; this host has %s to it, so it counts those of other hosts, or sessions that it has not forgotten", sweep.Count(e.open(p.Address), "connection"))
 			f.Remedy = fmt.Sprintf("ss -tnp dst %s    # those of this host; the others: recorders, apps and other servers that watch it", p.Address)
 		case "unknown":
 			if !answered(&f, p) {

@@ -96,7 +96,7 @@ func (e *examination) widened(area netip.Prefix, of []sweep.Decision) string {
 	}
 	consider(Named{Name: area.String(), Prefixes: []netip.Prefix{area}})
 	if best.Name != "" {
-		return word(best.Name)
+		return Word(best.Name)
 	}
 	var words []string // only single cameras were looked at
 	for _, a := range at {

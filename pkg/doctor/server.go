@@ -8,6 +8,7 @@ import (
 	"github.com/camwarden/camwarden/pkg/go2rtc"
 	"github.com/camwarden/camwarden/pkg/ledger"
 	"github.com/camwarden/camwarden/pkg/observe"
+	"github.com/camwarden/camwarden/pkg/sweep"
 )
 
 // server fills in what was seen of go2rtc; nil stays when none is configured.
@@ -84,7 +85,7 @@ func (e *examination) findServer() {
 	if seen.Why != "" {
 		remedy := "camwarden streams list" // which reaches sockets too
 		if strings.HasPrefix(seen.URL, "http://") || strings.HasPrefix(seen.URL, "https://") {
-			remedy = "curl -sS " + word(seen.URL+"/api")
+			remedy = "curl -sS " + Word(seen.URL+"/api")
 		}
 		e.find(Finding{
 			Code: "go2rtc-unreachable", Severity: Warning, Subject: seen.URL, Summary: "the configured go2rtc does not answer",
@@ -95,20 +96,20 @@ func (e *examination) findServer() {
 	for _, stream := range seen.Streams {
 		judged := go2rtc.Judge(stream, e.runs(), e.seen.TakenAt)
 		if n := len(judged.Stuck); n > 0 {
-			remedy := "camwarden streams flush " + word(stream.Name)
+			remedy := "camwarden streams flush " + Word(stream.Name)
 			if !e.leased(stream.Name) {
 				remedy = "camwarden streams list    # this one is not ours to flush: the camera's next key frame ends it, or a restart of go2rtc"
 			}
 			e.find(Finding{
 				Code: "go2rtc-stuck-consumer", Severity: Warning, Subject: stream.Name,
-				Summary:  fmt.Sprintf("%s of it that nobody waits for: go2rtc holds the camera, or dials it again and again", count(n, "picture")),
+				Summary:  fmt.Sprintf("%s of it that nobody waits for: go2rtc holds the camera, or dials it again and again", sweep.Count(n, "picture")),
 				Evidence: judged.Words(), Remedy: remedy,
 			})
 		}
 		if e.prefixed(stream.Name) && !e.leased(stream.Name) {
 			e.find(Finding{
 				Code: "stream-stray", Severity: Info, Subject: stream.Name, Summary: "a stream with our prefix that is not in this ledger",
-				Evidence: "go2rtc lists it", Remedy: "camwarden streams purge " + word(stream.Name) + " --force",
+				Evidence: "go2rtc lists it", Remedy: "camwarden streams purge " + Word(stream.Name) + " --force",
 			})
 		}
 	}
@@ -124,7 +125,7 @@ func (e *examination) findServer() {
 	if s := e.seen.Facts.Stills; s != nil && s.FFmpeg > 0 && s.Go2rtc == 0 {
 		e.find(Finding{
 			Code: "go2rtc-bypassed", Severity: Info, Subject: seen.URL,
-			Summary:  fmt.Sprintf("go2rtc is there, and all %s of the last round were taken by ffmpeg or directly", count(s.FFmpeg+s.RTSP, "still")),
+			Summary:  fmt.Sprintf("go2rtc is there, and all %s of the last round were taken by ffmpeg or directly", sweep.Count(s.FFmpeg+s.RTSP, "still")),
 			Evidence: fmt.Sprintf("by go2rtc %d, by rtsp %d, by ffmpeg %d", s.Go2rtc, s.RTSP, s.FFmpeg),
 			Remedy:   "camwarden config show | grep sources    # then put go2rtc first in it",
 		})
@@ -134,15 +135,7 @@ func (e *examination) findServer() {
 // findLeakedSockets finds connections of go2rtc's beyond those that its producers explain: after a failed DESCRIBE it
 // closes nothing until its garbage collector does.
 func (e *examination) findLeakedSockets(seen *observe.Server) {
-	explained := map[netip.AddrPort]int{}
-	for _, stream := range seen.Streams {
-		for _, p := range stream.Producers {
-			first, _, _ := strings.Cut(p.RemoteAddr, " ")
-			if remote, err := netip.ParseAddrPort(first); err == nil && p.Connected() {
-				explained[netip.AddrPortFrom(remote.Addr().Unmap(), remote.Port())]++
-			}
-		}
-	}
+	explained := go2rtc.Explained(seen.Streams)
 	held := map[netip.AddrPort]int{}
 	var order []netip.AddrPort
 	for _, c := range e.seen.Connections {
@@ -157,7 +150,7 @@ func (e *examination) findLeakedSockets(seen *observe.Server) {
 		if more := held[remote] - explained[remote]; more > 0 {
 			e.find(Finding{
 				Code: "go2rtc-orphan-connection", Severity: Warning, Subject: remote.String(), at: remote,
-				Summary:  fmt.Sprintf("go2rtc holds %s to it that none of its producers explains", count(more, "connection")),
+				Summary:  fmt.Sprintf("go2rtc holds %s to it that none of its producers explains", sweep.Count(more, "connection")),
 				Evidence: fmt.Sprintf("%d open, %d explained; it closes them within some minutes", held[remote], explained[remote]),
 				Remedy:   fmt.Sprintf("ss -tnp dst %s    # if they stay: restart go2rtc", remote),
 			})

@@ -31,7 +31,7 @@ func (e *examination) conclude() {
 	default:
 		r.Summary = fmt.Sprintf("%s: %s", open[0].Subject, open[0].Summary)
 		if more := len(open) - 1; more > 0 {
-			r.Summary += fmt.Sprintf("; and %s more", count(more, "finding"))
+			r.Summary += fmt.Sprintf("; and %s more", sweep.Count(more, "finding"))
 		}
 		r.Commands = append(r.Commands, open[0].Remedy)
 	}
@@ -63,7 +63,7 @@ func (e *examination) sentence(leaks []sweep.Decision) string {
 		starters = append(starters, who)
 	}
 	slices.SortFunc(starters, func(a, b string) int { return cmp.Or(cmp.Compare(by[b], by[a]), cmp.Compare(a, b)) })
-	text := fmt.Sprintf("%s leaked at %s, the oldest %s ago", processes(len(leaks)), count(len(cameras), "camera"), sweep.Span(oldest.AgeMS))
+	text := fmt.Sprintf("%s leaked at %s, the oldest %s ago", sweep.Processes(len(leaks)), sweep.Count(len(cameras), "camera"), sweep.Span(oldest.AgeMS))
 	switch {
 	case len(leaks) == 1:
 		text = fmt.Sprintf("1 process leaked at %s, %s ago, started by %s", cmp.Or(oldest.Target(), "no camera that is known"), sweep.Span(oldest.AgeMS), starters[0])

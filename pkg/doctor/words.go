@@ -53,20 +53,6 @@ func addresses(all []netip.AddrPort) string {
 	return strings.Join(words, ", ")
 }
 
-func count(n int, noun string) string {
-	if n == 1 {
-		return "1 " + noun
-	}
-	return fmt.Sprintf("%d %ss", n, noun)
-}
-
-func processes(n int) string {
-	if n == 1 {
-		return "1 process"
-	}
-	return fmt.Sprintf("%d processes", n)
-}
-
 func streaming(n int) string {
 	if n == 1 {
 		return "a process streams"
@@ -81,8 +67,8 @@ func zombies(n int) string {
 	return fmt.Sprintf("%d dead processes are", n)
 }
 
-// word is a text as one word of a shell: others choose the names of their streams, and remedies are pasted.
-func word(text string) string {
+// Word is a text as one word of a shell: others choose the names of their streams, and remedies are pasted.
+func Word(text string) string {
 	if text != "" && strings.Trim(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_./:=@%+,") == "" {
 		return text
 	}

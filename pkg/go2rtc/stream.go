@@ -48,6 +48,20 @@ type Producer struct {
 // that is being made does not show.
 func (p Producer) Connected() bool { return p.ID != 0 || p.RemoteAddr != "" || p.Format != "" }
 
+// Explained counts the connections to each address that the connected producers of streams account for.
+func Explained(streams []Stream) map[netip.AddrPort]int {
+	explained := map[netip.AddrPort]int{}
+	for _, s := range streams {
+		for _, p := range s.Producers {
+			first, _, _ := strings.Cut(p.RemoteAddr, " ")
+			if remote, err := netip.ParseAddrPort(first); err == nil && p.Connected() {
+				explained[netip.AddrPortFrom(remote.Addr().Unmap().WithZone(""), remote.Port())]++
+			}
+		}
+	}
+	return explained
+}
+
 // Leads is where it leads: the host as it is written, without brackets, and the port. What is no URL, and what go2rtc has
 // masked, leads nowhere that could be told.
 func (p Producer) Leads() (host string, port uint16, known bool) {

@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strings"
 	"time"
-	"unicode"
 
 	"github.com/camwarden/camwarden/pkg/cmdline"
 	"github.com/camwarden/camwarden/pkg/lazyre"
@@ -23,8 +22,8 @@ func (l *looker) process(pid int, d proc.Detail) (Process, bool) {
 	line := l.lines[pid]
 	p := Process{
 		ID:   proc.Identity{BootID: l.Self.BootID, PIDNS: l.Self.PIDNS, PID: pid, Start: stat.Start},
-		Name: printable(stat.Comm), Program: printable(d.Program),
-		State: string(rune(stat.State)), Threads: stat.Threads, Waits: printable(d.Waits),
+		Name: proc.Printable(stat.Comm), Program: proc.Printable(d.Program),
+		State: string(rune(stat.State)), Threads: stat.Threads, Waits: proc.Printable(d.Waits),
 		StartedAt: l.at(stat.Start), AgeMS: max(0, l.now-time.Duration(stat.Start)*tick).Milliseconds(),
 		UID: d.UID, Container: d.Depth > 0, Parents: l.parents(stat),
 		Memory: stat.RSSPages * int64(os.Getpagesize()), CPUMS: (time.Duration(stat.UTime+stat.STime) * tick).Milliseconds(),
@@ -116,7 +115,7 @@ func (l *looker) fed(p *Process) bool {
 	if feeder == 0 || !known {
 		return false
 	}
-	p.Feeder = &Parent{PID: feeder, Name: printable(stat.Comm), StartedAt: l.at(stat.Start)}
+	p.Feeder = &Parent{PID: feeder, Name: proc.Printable(stat.Comm), StartedAt: l.at(stat.Start)}
 	for c := range l.Held(feeder) {
 		p.meets(c.Remote, true)
 	}
@@ -200,7 +199,7 @@ func (l *looker) parents(stat proc.Stat) []Parent {
 		if !known {
 			break
 		}
-		chain = append(chain, Parent{PID: parent.PID, Name: printable(parent.Comm), StartedAt: l.at(parent.Start)})
+		chain = append(chain, Parent{PID: parent.PID, Name: proc.Printable(parent.Comm), StartedAt: l.at(parent.Start)})
 		stat = parent
 	}
 	return chain
@@ -215,14 +214,4 @@ func (l *looker) resolve(t cmdline.Target) Target {
 		}
 	}
 	return target
-}
-
-// printable keeps a text that a process may choose freely from speaking to the terminal.
-func printable(text string) string {
-	return strings.Map(func(r rune) rune {
-		if unicode.IsPrint(r) {
-			return r
-		}
-		return '?'
-	}, text)
 }

@@ -20,6 +20,9 @@ func (s Observation) Save(to io.Writer) error {
 	return encoder.Encode(s)
 }
 
+// HowToSave is what to type to get a saved observation.
+const HowToSave = "make one with: camwarden doctor --save FILE"
+
 // Load reads what Save wrote. What is none is a usage fault.
 func Load(from io.Reader) (Observation, error) {
 	var s Observation
@@ -32,7 +35,7 @@ func Load(from io.Reader) (Observation, error) {
 	}
 	if err != nil {
 		return Observation{}, fault.New(fault.Usage, "", "not a saved observation: %w", err).
-			WithHint("make one with: camwarden doctor --save FILE")
+			WithHint("%s", HowToSave)
 	}
 	s.TakenAt = s.TakenAt.In(time.UTC)
 	return s, nil

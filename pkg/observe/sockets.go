@@ -88,6 +88,10 @@ type unread struct {
 	matters bool
 }
 
+func ofNamespace(pid int, err error) unread {
+	return unread{fmt.Sprintf("connections of the network namespace of pid %d", pid), err, false}
+}
+
 // sockets lists the connections to the ports, in our network namespace and in every other one that we can see, once each,
 // and what it could not read.
 func (l *looker) sockets(ports []uint16) ([]proc.Conn, []unread) {
@@ -125,7 +129,7 @@ func (l *looker) sockets(ports []uint16) ([]proc.Conn, []unread) {
 			}
 			all = append(all, found...)
 		case !vanished(err):
-			missing = append(missing, unread{fmt.Sprintf("connections of the network namespace of pid %d", pid), err, false})
+			missing = append(missing, ofNamespace(pid, err))
 		}
 	}
 	return all, missing
@@ -154,7 +158,7 @@ func (l *looker) elsewhere() ([]int, []unread) {
 		_, candidate := l.details[one.PID]
 		if candidate && one.Net == 0 && !one.Dead() {
 			if one.Net, err = l.fs.NetworkOf(one.PID); err != nil && !vanished(err) {
-				missing = append(missing, unread{fmt.Sprintf("connections of the network namespace of pid %d", one.PID), err, false})
+				missing = append(missing, ofNamespace(one.PID, err))
 			}
 		}
 		if !known[one.Net] {
@@ -169,7 +173,7 @@ func (l *looker) elsewhere() ([]int, []unread) {
 func connection(c proc.Conn) Connection {
 	noted := Connection{
 		Local: c.Local, Remote: c.Remote, State: c.State, UID: c.UID, ReceiveQueue: c.RecvQueue,
-		PID: c.PID, Program: printable(c.Program), Held: c.Inode != 0, Container: c.Elsewhere,
+		PID: c.PID, Program: proc.Printable(c.Program), Held: c.Inode != 0, Container: c.Elsewhere,
 	}
 	if c.SilentKnown {
 		ms := c.Silent.Milliseconds()

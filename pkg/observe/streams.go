@@ -3,11 +3,10 @@ package observe
 import (
 	"context"
 	"fmt"
-	"net/netip"
 	"slices"
-	"strings"
 	"time"
 
+	"github.com/camwarden/camwarden/pkg/go2rtc"
 	"github.com/camwarden/camwarden/pkg/ledger"
 	"github.com/camwarden/camwarden/pkg/proc"
 	"github.com/camwarden/camwarden/pkg/streams"
@@ -107,15 +106,11 @@ func (l *looker) blindOnce(where, why string) {
 // unexplained are the connections to each address beyond the number of connected producers there. Which of several is the
 // one too many nothing tells; the oldest producers are taken to have the first.
 func unexplained(conns []proc.Conn, view streams.View) []proc.Conn {
-	explained := map[netip.AddrPort]int{}
-	for _, s := range view.States {
-		for _, p := range s.Stream.Producers {
-			address, _, _ := strings.Cut(p.RemoteAddr, " ")
-			if remote, err := netip.ParseAddrPort(address); err == nil && p.Connected() {
-				explained[proc.Plain(remote)]++
-			}
-		}
+	all := make([]go2rtc.Stream, len(view.States))
+	for i, s := range view.States {
+		all[i] = s.Stream
 	}
+	explained := go2rtc.Explained(all)
 	var excess []proc.Conn
 	for _, c := range conns {
 		if explained[c.Remote] > 0 {

@@ -41,6 +41,12 @@ const (
 	BoundIdle   = "BOUND_INACTIVE"
 )
 
+// Unsettled reports whether a connection only seems to have no owner: nothing of this user's is hidden from him, so the process
+// that holds it is exiting, or has it from another since the table was read, and a second look will tell.
+func (c Conn) Unsettled(uid int) bool {
+	return c.PID == 0 && c.Inode != 0 && (uid == 0 || int(c.UID) == uid) && !c.Elsewhere
+}
+
 // Takes reports whether the camera counts a connection in this state: one on its way down no longer takes a slot, and one that
 // only the camera has ended (CLOSE_WAIT) is evidence of a process that does not notice.
 func Takes(state string) bool { return state == Established || state == SynSent }

@@ -59,7 +59,7 @@ func (f FS) kill(ctx context.Context, id Identity, grace, bound time.Duration) (
 		return Result{}, err
 	}
 	if !f.real() {
-		return Result{}, fault.New(fault.Local, "", "%s is a picture of a process table, nothing in it can be signalled", f.root())
+		return Result{}, f.picture()
 	}
 	if id.PID <= 1 || id.PID == os.Getpid() {
 		return Result{}, fault.New(fault.Local, "", "refused: neither the init process nor ourselves")
@@ -108,7 +108,7 @@ func (f FS) kill(ctx context.Context, id Identity, grace, bound time.Duration) (
 // (man 2 kill). A process that is gone, or not the one, may be ended: there is nothing to do.
 func (f FS) MayEnd(id Identity) (bool, error) {
 	if !f.real() {
-		return false, fault.New(fault.Local, "", "%s is a picture of a process table, nothing in it can be signalled", f.root())
+		return false, f.picture()
 	}
 	target, outcome, err := open(id.PID)
 	if target == nil {
@@ -127,6 +127,10 @@ func (f FS) MayEnd(id Identity) (bool, error) {
 	default:
 		return false, noPidfd("pidfd_send_signal", err)
 	}
+}
+
+func (f FS) picture() error {
+	return fault.New(fault.Local, "", "%s is a picture of a process table, nothing in it can be signalled", f.root())
 }
 
 // prove compares what the pidfd holds with the identity. From the moment the pidfd is open, the pid cannot change

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode"
 
 	"golang.org/x/sys/unix"
 )
@@ -183,4 +184,14 @@ func (f FS) childrenByParent(pid int) ([]int, error) {
 		}
 	}
 	return children, nil
+}
+
+// Printable keeps a text that a process may choose freely, its name for example, from speaking to the terminal.
+func Printable(text string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsPrint(r) {
+			return r
+		}
+		return '?'
+	}, text)
 }

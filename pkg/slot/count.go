@@ -108,10 +108,14 @@ func (t Table) countOnce(address netip.AddrPort, limit, reserve int) (result tal
 }
 
 // dying reports whether a process is gone, or on its way: an exiting process loses its memory, and with it the environment
-// that bears our mark, before its files.
+// that bears our mark, before its files. One whose first thread has left while others work shows no memory either, and lives.
 func (t Table) dying(pid int) bool {
 	args, err := t.FS.Cmdline(pid)
-	return errors.Is(err, fs.ErrNotExist) || err == nil && len(args) == 0
+	if err != nil || len(args) > 0 {
+		return errors.Is(err, fs.ErrNotExist)
+	}
+	stat, err := t.FS.Stat(pid)
+	return err != nil || stat.State != 'Z' || stat.Dead()
 }
 
 // pause waits longer each time, 0.3 s in all for five times.
@@ -151,7 +155,7 @@ func (b *book) add(conn proc.Conn) {
 		b.claim(lease).sockets++
 		return
 	}
-	h := Holder{PID: conn.PID, Program: printable(conn.Program), Why: b.why(conn.PID, mark)}
+	h := Holder{PID: conn.PID, Program: proc.Printable(conn.Program), Why: b.why(conn.PID, mark)}
 	i := slices.IndexFunc(b.foreign, func(known Holder) bool { return known.PID == h.PID && known.Why == h.Why })
 	if i < 0 {
 		i, b.foreign = len(b.foreign), append(b.foreign, h)
@@ -222,7 +226,7 @@ func (b *book) sum(result *tally) {
 		}
 		program := ""
 		if stat, err := b.table.FS.Stat(pid); err == nil {
-			program = printable(stat.Comm)
+			program = proc.Printable(stat.Comm)
 		}
 		result.Own += c.slots()
 		result.Holders = append(result.Holders, Holder{PID: pid, Program: program, Why: "run " + c.lease.Run, Connections: c.slots(), Ours: true})
@@ -252,7 +256,7 @@ func (t Table) connections(address netip.AddrPort, first func(proc.Stat) bool) (
 		conns := slices.DeleteFunc(sockets.Conns, func(c proc.Conn) bool { return c.Remote != address })
 		// An error here means that some processes could not be read. Their sockets stay without owner, and count.
 		owned, _ := t.FS.Own(conns, first)
-		unsettled := func(c proc.Conn) bool { return c.PID == 0 && (uid == 0 || int(c.UID) == uid || look == 1) }
+		unsettled := func(c proc.Conn) bool { return c.Unsettled(uid) || look == 1 && c.PID == 0 }
 		if look == looks || !slices.ContainsFunc(owned, unsettled) {
 			return owned, nil
 		}

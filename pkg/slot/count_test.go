@@ -291,7 +291,7 @@ func TestWhatCannotBeLookedAtIsAnErrorAndNoSlot(t *testing.T) {
 
 func TestAProgramsNameCannotSpeakToTheTerminal(t *testing.T) {
 	t.Parallel()
-	h := Holder{PID: 7, Program: printable("ff\x1b[2J\nmpeg\u202e門")}
+	h := Holder{PID: 7, Program: proc.Printable("ff\x1b[2J\nmpeg\u202e門")}
 	if got := h.String(); got != "pid 7 ff?[2J?mpeg?門" {
 		t.Errorf("%q", got)
 	}

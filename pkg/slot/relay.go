@@ -55,7 +55,7 @@ func (b *book) sumRelays(result *tally) {
 		result.Own += len(r.leases)
 		for _, lease := range r.leases {
 			result.Holders = append(result.Holders, Holder{
-				PID: r.ID.PID, Program: printable(r.program), Why: "run " + lease.Run + ", by go2rtc", Connections: 1, Ours: true,
+				PID: r.ID.PID, Program: proc.Printable(r.program), Why: "run " + lease.Run + ", by go2rtc", Connections: 1, Ours: true,
 			})
 			if !slices.Contains(result.runs, lease.Run) {
 				result.runs = append(result.runs, lease.Run)
@@ -67,7 +67,7 @@ func (b *book) sumRelays(result *tally) {
 		}
 		result.Foreign += others
 		result.Holders = append(result.Holders, Holder{
-			PID: r.ID.PID, Program: printable(r.program), Why: fmt.Sprintf("uid %d, not for us", r.UID), Connections: others,
+			PID: r.ID.PID, Program: proc.Printable(r.program), Why: fmt.Sprintf("uid %d, not for us", r.UID), Connections: others,
 		})
 	}
 }

@@ -6,7 +6,6 @@ import (
 	"net/netip"
 	"strings"
 	"time"
-	"unicode"
 
 	"github.com/camwarden/camwarden/pkg/camera"
 	"github.com/camwarden/camwarden/pkg/ledger"
@@ -79,14 +78,4 @@ func (c Count) usable() int { return min(c.Limit-c.Reserve, c.Limit-c.Foreign) }
 func (t Table) Count(address netip.AddrPort, limit, reserve int) (Count, error) {
 	tally, err := t.count(proc.Plain(address), limit, reserve)
 	return tally.Count, err
-}
-
-// printable keeps a program's name, which a process may choose freely, from speaking to the terminal.
-func printable(name string) string {
-	return strings.Map(func(r rune) rune {
-		if unicode.IsPrint(r) {
-			return r
-		}
-		return '?'
-	}, name)
 }
