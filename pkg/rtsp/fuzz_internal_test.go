@@ -70,3 +70,63 @@ func FuzzConversation(f *testing.F) {
 		}
 	})
 }
+
+// FuzzTransport reads any answer to SETUP; what it names can be used as it stands.
+func FuzzTransport(f *testing.F) {
+	f.Add("RTP/AVP/TCP;unicast;interleaved=0-1;ssrc=0x1F;mode=\"RECEIVE,PLAY\"")
+	f.Add("RTP/AVP;unicast;client_port=1-2;server_port=5000-5001;source=[::1],RTP/SAVP/TCP")
+	f.Fuzz(func(t *testing.T, value string) {
+		got := parseTransport([]string{value})
+		for _, n := range []int{got.channels[0], got.channels[1]} {
+			if n < -1 || n > 255 {
+				t.Errorf("channel %d", n)
+			}
+		}
+		for _, n := range []int{got.ports[0], got.ports[1]} {
+			if n < -1 || n > 65535 {
+				t.Errorf("port %d", n)
+			}
+		}
+	})
+}
+
+// FuzzWire reads anything as messages, in pieces of any size: it ends, and holds no more than a message may.
+func FuzzWire(f *testing.F) {
+	f.Add([]byte("RTSP/1.0 200 OK\r\nCSeq: 1\r\n \r\nContent-Length: 3\r\n\r\nv=0$\x00\x00\x0d\x80\x60\x00\x01\x00\x00\x00\x01\x00\x00\x00\x01\x65"), byte(7))
+	f.Add([]byte("\x00\x01junk$\x00\x00\x04\x80\xc9\x00\x00OPTIONS * RTSP/1.0\nCSeq: 1\n\nrtsp/2.0 401 No\r\rx"), byte(1))
+	f.Fuzz(func(t *testing.T, script []byte, step byte) {
+		ours, theirs := net.Pipe()
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			for rest := script; len(rest) > 0; {
+				n := min(len(rest), int(step)+1)
+				if _, err := theirs.Write(rest[:n]); err != nil {
+					break
+				}
+				rest = rest[n:]
+			}
+			_ = theirs.Close()
+		}()
+		w := newWire(ours, 1<<20)
+		w.until(time.Now().Add(10 * time.Second))
+		messages := 0
+		for ; ; messages++ {
+			m, err := w.next()
+			if err != nil {
+				if isTimeout(err) {
+					t.Errorf("%d messages, and then nothing ended it", messages)
+				}
+				break
+			}
+			if m.answer != nil && (m.answer.status < 100 || m.answer.status > 999 || len(m.answer.body) > maxBody+readBuffer) {
+				t.Errorf("%+v", m.answer)
+			}
+			if messages > len(script) {
+				t.Fatalf("%d messages in %d bytes", messages, len(script))
+			}
+		}
+		_ = ours.Close()
+		<-done
+	})
+}
