@@ -411,7 +411,8 @@ func picturesOf(t *testing.T, film string, h265 bool) (pictures [][][]byte) {
 		if nal = bytes.TrimRight(nal, "\x00"); len(nal) == 0 {
 			continue
 		}
-		kind, begins := nal[0]&0x1f, false
+		kind := nal[0] & 0x1f
+		var begins bool
 		slice := kind >= 1 && kind <= 5
 		if h265 {
 			kind = nal[0] >> 1 & 0x3f

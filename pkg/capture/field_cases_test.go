@@ -286,7 +286,7 @@ func descriptionCases() []fieldCase {
 		{"SDP: bare LF", right, all("\r\n", "\n")},
 		{"SDP: bare CR", honest, all("\r\n", "\r")},
 		{"SDP: an empty line first", right, describing(func(text string) string { return "\r\n" + text })},
-		{"SDP: m= alone", right, describing(func(text string) string { return text[strings.Index(text, "m="):] })},
+		{"SDP: m= alone", right, describing(replaced(`(?s)^.*?m=`, "m="))},
 		{"SDP: Video", right, swap("m=video", "m=Video")},
 		{"SDP: m= without a format", honest, swap("RTP/AVP 96", "RTP/AVP")},
 		{"SDP: audio of three fields behind it", right, describing(func(text string) string { return text + "m=audio 0 RTP/AVP\r\na=control:trackID=1\r\n" })},

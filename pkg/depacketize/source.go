@@ -130,22 +130,37 @@ func looksLike(payload []byte, codec Codec) bool {
 		return false
 	}
 	switch codec {
-	case H264: // RFC 6184 section 5.2, and Rec. ITU-T H.264 table 7-1
-		kind, important := payload[0]&0x1f, payload[0]&0x60 != 0
-		switch {
-		case payload[0]&0x80 != 0:
-			return false
-		case kind == 5 || kind == 7 || kind == 8:
-			return important
-		case kind == 6 || kind == 9:
-			return !important
-		}
-		return kind == 1 || kind == aggregate264 || kind == fragment264 && payload[1]&0x1f >= 1 && payload[1]&0x1f <= 9
-	case H265: // RFC 7798 section 4.4
-		kind := payload[0] >> 1 & 0x3f
-		return payload[0]&0x81 == 0 && payload[1]&0xf8 == 0 && payload[1]&7 != 0 && (kind <= 9 || kind >= 16 && kind <= 21 || kind >= 32 && kind <= 40 || kind == aggregate265 || kind == fragment265)
+	case H264:
+		return looksLike264(payload)
+	case H265:
+		return looksLike265(payload)
 	case JPEG: // RFC 2435 section 3.1
 		return len(payload) > 8 && payload[0] == 0 && payload[4]&0x3f <= 1 && payload[6] != 0 && payload[7] != 0
 	}
 	return false
+}
+
+// looksLike264 knows RFC 6184 section 5.2, and Rec. ITU-T H.264 table 7-1.
+func looksLike264(payload []byte) bool {
+	kind, important := payload[0]&0x1f, payload[0]&0x60 != 0
+	switch {
+	case payload[0]&0x80 != 0:
+		return false
+	case kind == 5 || kind == 7 || kind == 8:
+		return important
+	case kind == 6 || kind == 9:
+		return !important
+	case kind == fragment264:
+		return payload[1]&0x1f >= 1 && payload[1]&0x1f <= 9
+	}
+	return kind == 1 || kind == aggregate264
+}
+
+// looksLike265 knows RFC 7798 section 4.4.
+func looksLike265(payload []byte) bool {
+	kind := kind265(payload)
+	if payload[0]&0x81 != 0 || payload[1]&0xf8 != 0 || payload[1]&7 == 0 { // forbidden bit, layer, temporal id
+		return false
+	}
+	return kind <= 9 || kind >= 16 && kind <= 21 || kind >= 32 && kind <= 40 || kind == aggregate265 || kind == fragment265
 }

@@ -27,7 +27,7 @@ func (r *runner) jobs() int {
 	}
 	var limit unix.Rlimit
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err == nil {
-		most = min(most, within(uint64(limit.Cur)))
+		most = min(most, within(limit.Cur))
 	}
 	return max(1, min(most, len(r.cams)))
 }

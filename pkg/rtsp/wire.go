@@ -228,36 +228,25 @@ func isRTCP(kind byte) bool { return kind >= 192 && kind <= 223 }
 // pass passes over what is no message, up to the next thing that may be one. Blanks and zeros are common between messages: a
 // body that is longer than its length says, a string with its end.
 func (w *wire) pass() error {
-	for {
-		ahead, err := w.br.Peek(w.br.Buffered())
-		if err != nil {
-			return err
-		}
-		if w.lost = w.lost || !isFiller(ahead[0]); w.lost && !w.answered && w.foreign(ahead) {
-			return errNotRTSP
-		}
-		at := 1
-		for ; at < len(ahead); at++ {
-			if yes, maybe := w.startsMessage(ahead[at:]); yes || maybe {
-				break
-			}
-			w.lost = w.lost || !isFiller(ahead[at])
-		}
-		_, _ = w.br.Discard(at)
-		if w.junk += at; w.junk > mostJunk {
-			return errNotRTSP
-		}
-		if at < len(ahead) {
-			return nil
-		}
-		if _, err := w.br.Peek(1); err != nil {
-			if w.failed != nil {
-				err = w.failed
-			}
-			return w.doubt(err)
-		}
-		return nil
+	ahead, err := w.br.Peek(w.br.Buffered())
+	if err != nil {
+		return err
 	}
+	if w.lost = w.lost || !isFiller(ahead[0]); w.lost && !w.answered && w.foreign(ahead) {
+		return errNotRTSP
+	}
+	at := 1
+	for ; at < len(ahead); at++ {
+		if yes, maybe := w.startsMessage(ahead[at:]); yes || maybe {
+			break
+		}
+		w.lost = w.lost || !isFiller(ahead[at])
+	}
+	if w.junk += at; w.junk > mostJunk {
+		return errNotRTSP
+	}
+	_, err = w.br.Discard(at)
+	return err
 }
 
 func isFiller(c byte) bool { return c == 0 || c == ' ' || c == '\t' || c == '\r' || c == '\n' }
