@@ -24,7 +24,7 @@ func (f *fragments) drop() { f.open, f.endedFull = false, false }
 // take puts fragments together and hands on whole NAL units.
 func (u *accessUnits) take(p nalPart) error {
 	f := &u.unit
-	if f.open && (!p.fragment || p.first) {
+	if f.open && (!p.fragment || p.first || p.head != f.head) {
 		if err := u.unended(); err != nil || u.whole != nil {
 			return err
 		}
