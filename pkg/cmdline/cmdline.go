@@ -65,6 +65,8 @@ type Line struct {
 	Go2rtc  bool          // go2rtc made this command line
 	Text    string        // all of it in one line that a shell would read again, secrets masked
 	Secret  bool          // something had to be masked
+
+	loose bool // behind the last input or output stands an option that we do not know
 }
 
 // Read reads an argument list, the program's name first, by the grammar of the program. What else is known of its name, the
@@ -115,7 +117,7 @@ func (l Line) Shape(connected bool) Shape {
 
 // Idle reports whether the process keeps nothing of what it reads: a probe, and an ffmpeg with an input and no output.
 func (l Line) Idle() bool {
-	return l.Grammar == FFprobe || l.Grammar == FFmpeg && l.Inputs > 0 && l.Outputs == 0 && !l.Unsure
+	return l.Grammar == FFprobe || l.Grammar == FFmpeg && l.Inputs > 0 && l.Outputs == 0 && !l.Unsure && !l.loose
 }
 
 // Understood reports whether the line could be read to its end by its grammar.

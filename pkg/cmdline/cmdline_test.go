@@ -344,3 +344,28 @@ func TestFilters_thatMayReadOn(t *testing.T) {
 		t.Errorf("a probe of half an hour: %q", l.Waits)
 	}
 }
+
+// An option that is newer than our list may take no value, and then what we take for its value is an output.
+func TestLine_optionsThatAreNew(t *testing.T) {
+	t.Parallel()
+	const in = "ffmpeg -i rtsp://10.0.0.1/s "
+	for _, line := range []string{
+		in + "-frames:v 1 a.jpg -c copy -brandnew rec.mkv", in + "-frames:v 1 -brandnew a.jpg -c copy rec.mkv", in + "-c copy -brandnew rec.mkv",
+		in + "-frames:v 1 a.jpg -brandnew rtsp://10.0.0.9/x", in + "-brandnew -",
+	} {
+		l := cmdline.Read(words(line))
+		if got := l.Shape(true); got == cmdline.OneFrame || l.Idle() {
+			t.Errorf("%s is %s, idle %v", line, got, l.Idle())
+		}
+	}
+	for _, line := range []string{
+		in + "-frames:v 1 -brandnew 5 a.jpg", in + "-progress pipe:5 -frames:v 1 a.jpg", in + "-frames:v 1 -f image2 - -hide_banner -loglevel error", in + "-frames:v 1 -passlogfile x.jpg a.jpg",
+	} {
+		if got := cmdline.Read(words(line)).Shape(true); got != cmdline.OneFrame {
+			t.Errorf("%s is %s", line, got)
+		}
+	}
+	if l := cmdline.Read(words("ffmpeg -f lavfi -i movie=rtsp\\\\://10.0.0.1/s,thumbnail=n=1000 -frames:v 1 a.jpg")); !strings.Contains(l.Waits, "thumbnail") || len(l.Cameras) != 1 {
+		t.Errorf("a filter behind movie: %+v", l)
+	}
+}

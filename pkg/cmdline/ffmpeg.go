@@ -5,6 +5,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/camwarden/camwarden/pkg/lazyre"
 )
 
 // group is the options that stand before one input or output, and so belong to it (man 1 ffmpeg, DESCRIPTION).
@@ -16,7 +18,11 @@ type group struct {
 	maps   int    // streams that are chosen by hand
 	video  bool   // one of these may be video
 	limit  time.Duration
+	loose  bool // an option that we do not know stands among them
 }
+
+// outputLike is what names of outputs look like.
+var outputLike = lazyre.New(`(?i)\.(?:jpe?g|png|bmp|webp|gif|mkv|mp4|m4a|mov|ts|webm|flv|avi|m3u8|mpd|mp3|wav|aac|h26[45])$|^(?:rtsps?|rtmps?|srt|udp|tcp|rtp|file):|^-$`)
 
 // parse follows ffmpeg's own rules: an option takes the next argument unless it is one of the few that do not, what
 // stands after -i is an input, and what stands alone is an output.
@@ -47,6 +53,9 @@ func (l *Line) parse(args []string) {
 				i++
 				g.set(name, args[i])
 				l.sources(name, args[i])
+				// A flag that we do not know has taken the output behind it for its value, if that looks like one.
+				g.loose = g.loose || !known(name)
+				l.Unsure = l.Unsure || !known(name) && outputLike.Get().MatchString(args[i])
 			}
 			continue
 		case arg == "--" && i+1 < len(args):
@@ -61,6 +70,7 @@ func (l *Line) parse(args []string) {
 		g = group{}
 	}
 	l.waits(g.waits) // of filters that stand behind the last output
+	l.loose = g.loose
 	l.Single = r.single && l.Outputs > 0
 	l.For = r.limit()
 }

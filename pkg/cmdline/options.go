@@ -31,6 +31,8 @@ func known(option string) bool {
 		"f", "c", "codec", "vcodec", "acodec", "frames", "vframes", "aframes", "dframes", "t", "to", "ss", "sseof", "map",
 		"vf", "af", "filter", "filter_complex", "lavfi", "headers", "user_agent", "cookies", "metadata", "loglevel", "v",
 		"map_metadata", "map_chapters", "map_channel", "itsoffset", "user-agent", "referer", "rtsp_transport", "timeout",
-		"bsf", "vbsf", "q", "r", "s", "b", "g", "preset", "tune", "profile", "pix_fmt", "itsscale", "threads", "probesize", "analyzeduration",
+		"bsf", "vbsf", "q", "r", "s", "b", "g", "preset", "tune", "profile", "pix_fmt", "itsscale", "threads", "probesize", "analyzeduration", "progress", "segment_list",
+		"hls_segment_filename", "hls_base_url", "hls_key_info_file", "passlogfile", "vstats_file", "attach", "sdp_file", "http_proxy", "filter_script", "filter_complex_script",
+		"dump_attachment", "init_seg_name", "media_seg_name", "hls_fmp4_init_filename", "segment_header_filename", "stats_file", "x264-params", "x265-params", "rtsp_flags", "stimeout",
 	}, name)
 }

@@ -67,9 +67,13 @@ func (l *Line) named(url string) bool {
 
 // movies takes in the cameras that a filter graph opens by itself.
 func (l *Line) movies(graph string) {
-	for _, url := range played(graph) {
+	urls := played(graph)
+	for _, url := range urls {
 		l.Inputs++
 		l.named(url)
+	}
+	if by := chooser(graph); len(urls) > 0 && by != "" {
+		l.waits("the filter " + calm(by) + " may need many pictures for one")
 	}
 }
 
