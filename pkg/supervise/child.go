@@ -149,7 +149,15 @@ func (s *Supervisor) abandon(c *child) {
 func (s *Supervisor) reap(c *child) error {
 	s.mu.Lock()
 	delete(s.leaders, c.pid())
+	s.reaping[c.pid()]++
 	s.mu.Unlock()
+	defer func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if s.reaping[c.pid()]--; s.reaping[c.pid()] == 0 {
+			delete(s.reaping, c.pid())
+		}
+	}()
 	return c.cmd.Wait()
 }
 

@@ -127,11 +127,32 @@ func TestClear_goesOnWhileTheDeadAreNew(t *testing.T) {
 		return strings.Join(children, " ")
 	})
 	defer stop()
-	s := &Supervisor{fs: proc.FS{Root: table.root}, self: proc.Identity{PID: us}, leaders: map[int]struct{}{}, buried: map[int]int{}}
-	leader := &exec.Cmd{Process: &os.Process{Pid: us}}
-	killed, err := s.clear(&child{cmd: leader, mark: lease.Mark(), stolen: errors.New("its group is nobody's")})
+	killed, err := table.overseer(us).clear(table.child(us, lease.Mark()))
 	if killed != 1 || err != nil {
 		t.Errorf("%d killed, want the one that was met alive (%v)", killed, err)
+	}
+}
+
+// The children of other calls end while we look, one after the other. They are nobody's stragglers, and not what somebody
+// forked who moves: where many end at once, one that looked for the end of all would hardly ever see it.
+func TestClear_endsBesideTheEndsOfOthers(t *testing.T) {
+	t.Parallel()
+	lease := newStage(t).lease().Lease()
+	const us = 7
+	table, looks := tableOf(t, us), 0
+	s := table.overseer(us)
+	for n := range 1000 {
+		s.reaping[1<<23+n] = 1
+	}
+	stop := table.list(us, func(look int) string {
+		looks++
+		table.stat(1<<23+look, 'Z')
+		return strconv.Itoa(1<<23+look) + " " + strconv.Itoa(1<<23+500+look) // one is dead, the other gone before it is looked at
+	})
+	killed, err := s.clear(table.child(us, lease.Mark()))
+	stop()
+	if killed != 0 || err != nil || looks != 1 {
+		t.Errorf("%d killed in %d looks (%v), want none in one", killed, looks, err)
 	}
 }
 
@@ -148,6 +169,19 @@ func tableOf(t *testing.T, pid int) *table {
 		t.Fatal(err)
 	}
 	return made
+}
+
+// overseer is a supervisor that looks at this table, as the process of that number.
+func (p *table) overseer(pid int) *Supervisor {
+	return &Supervisor{
+		fs: proc.FS{Root: p.root}, self: proc.Identity{PID: pid},
+		leaders: map[int]struct{}{}, reaping: map[int]int{}, buried: map[int]int{},
+	}
+}
+
+// child is a dead child without a group.
+func (p *table) child(pid int, mark ledger.Mark) *child {
+	return &child{cmd: &exec.Cmd{Process: &os.Process{Pid: pid}}, mark: mark, stolen: errors.New("its group is nobody's")}
 }
 
 func (p *table) put(pid int, name, content string) {

@@ -67,6 +67,7 @@ func (s *Supervisor) look(h *hunt) (more bool, err error) {
 	s.looking.Lock()
 	defer s.looking.Unlock()
 	h.fresh = false
+	known := s.known()
 	children, err := s.fs.Children(s.self.PID)
 	if err != nil {
 		return false, fmt.Errorf("cannot look for what pid %d left behind: %w", h.leader, err)
@@ -77,9 +78,12 @@ func (s *Supervisor) look(h *hunt) (more bool, err error) {
 		if group, known := s.buried[pid]; known && group != h.group && h.since[pid].IsZero() {
 			continue
 		}
+		// The child of another call, which waits for it, is nobody's straggler. It had died, and its orphans were ours, before
+		// that call had its last look; it is not even new.
+		ended := known[pid] || s.reaped(pid)
 		stat, err := s.fs.Stat(pid)
 		if errors.Is(err, fs.ErrNotExist) { // other code has reaped it
-			h.fresh = true
+			h.fresh = h.fresh || !ended
 			continue
 		}
 		if err != nil {
@@ -99,7 +103,7 @@ func (s *Supervisor) look(h *hunt) (more bool, err error) {
 			}
 			more = true
 		case foreign:
-			if stat.Dead() {
+			if stat.Dead() && !ended {
 				h.fresh = true
 				s.buried[pid] = stat.PGRP
 			}
@@ -119,6 +123,27 @@ func (s *Supervisor) strangers(children []int) []int {
 		}
 	}
 	return left
+}
+
+// known are the children for whose end some call waits, or that it takes note of.
+func (s *Supervisor) known() map[int]bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	known := make(map[int]bool, len(s.leaders)+len(s.reaping))
+	for pid := range s.leaders {
+		known[pid] = true
+	}
+	for pid := range s.reaping {
+		known[pid] = true
+	}
+	return known
+}
+
+// reaped reports whether a call is taking note of the end of a child.
+func (s *Supervisor) reaped(pid int) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.reaping[pid] > 0
 }
 
 type verdict int

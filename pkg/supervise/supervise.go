@@ -46,7 +46,8 @@ type Supervisor struct {
 
 	mu      sync.Mutex
 	closed  bool
-	leaders map[int]struct{} // children started and not yet reaped
+	leaders map[int]struct{} // children started, of which somebody waits for the end
+	reaping map[int]int      // children whose end is being taken note of, how often
 	running sync.WaitGroup   // calls of Run
 
 	looking sync.Mutex // one look for stragglers at a time: a list of children is whole only while nobody reaps from it
@@ -74,7 +75,7 @@ func New(fs proc.FS) (*Supervisor, error) {
 	s := &Supervisor{
 		fs: fs, self: self,
 		spawn: make(chan func()), hurry: make(chan struct{}),
-		leaders: map[int]struct{}{}, buried: map[int]int{},
+		leaders: map[int]struct{}{}, reaping: map[int]int{}, buried: map[int]int{},
 	}
 	go s.spawner()
 	return s, nil
