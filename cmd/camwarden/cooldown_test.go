@@ -26,7 +26,7 @@ func TestRoundsAreQuietBetweenOneAndTheNext(t *testing.T) {
 	}
 	s := newSite(t, []camsim.Config{{Temper: camsim.Healthy}, {Temper: camsim.SilentAfterPlay}}, asReleased)
 	next := func(i int) *run { // one source after the other
-		return s.start(s.round("office", "--source", []string{"ffmpeg", "rtsp"}[i/2%2], "--timeout", "2s", "--cooldown", cooldown.String(), "--if-busy", "wait")...)
+		return s.start(s.round("office", "--source", []string{"ffmpeg", "rtsp"}[i/2%2], "--cooldown", cooldown.String(), "--if-busy", "wait")...)
 	}
 
 	looks, pictures := 0, 0
@@ -44,7 +44,7 @@ func TestRoundsAreQuietBetweenOneAndTheNext(t *testing.T) {
 			r = next(i + 1)
 			waiting = r.cmd.Process.Pid
 		}
-		every := time.NewTicker(50 * time.Millisecond)
+		every, before := time.NewTicker(50*time.Millisecond), looks
 		for {
 			found := s.nobodyBut(waiting)
 			if proc.BootTime() >= ended+cooldown {
@@ -57,16 +57,16 @@ func TestRoundsAreQuietBetweenOneAndTheNext(t *testing.T) {
 			<-every.C
 		}
 		every.Stop()
+		if looks == before {
+			t.Errorf("round %d: no look in its cool-down, which proves nothing", i)
+		}
 		if i%2 == 0 && i+1 < rounds {
 			r = next(i + 1)
 		}
 	}
 	t.Logf("%d rounds, %d pictures, %d looks between them", rounds, pictures, looks)
-	if looks < 3*rounds {
-		t.Errorf("only %d looks in %d cool-downs: they prove nothing", looks, rounds)
-	}
-	if pictures < rounds/2 {
-		t.Errorf("only %d pictures in %d rounds: rounds that do nothing prove nothing", pictures, rounds)
+	if pictures != rounds { // its camera has all the time it needs
+		t.Errorf("%d pictures in %d rounds: rounds that do nothing prove nothing", pictures, rounds)
 	}
 	s.nothingLeft(r)
 }

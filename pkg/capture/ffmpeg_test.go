@@ -102,7 +102,7 @@ func TestExitZeroIsNotTrusted(t *testing.T) {
 		t.Run(c.behaviour, func(t *testing.T) {
 			t.Parallel()
 			w := newWorkbench(t)
-			still, report := w.visit(t, testkit.FFmpegFor(t, c.behaviour), Visit{Camera: nowhere(), Password: odd, Strict: c.strict}, time.Minute) // a flood takes seconds with the race detector
+			still, report := w.visit(t, testkit.FFmpegFor(t, c.behaviour), Visit{Camera: nowhere(), Password: odd, Strict: c.strict}, 5*time.Minute) // a flood takes seconds with the race detector
 			if c.class == "" {
 				if report.Err != nil || still.Width != 320 || still.Height != 180 || still.CapturedAt.IsZero() || still.Waited <= 0 {
 					t.Errorf("%+v, %v", still, report.Err)
