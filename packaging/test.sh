@@ -1,6 +1,6 @@
 #!/bin/bash
 # Vet, then every test with the race detector, then the question whether anything of this run is still alive.
-# Two at a time in each package (cmd/camwarden: three), and two packages at a time: more, and pictures come too late on two
+# Three at a time in each package (cmd/camwarden: five), and two packages at a time: most of them wait, and few work, on two
 # processors.
 # The slowest twenty are named at the end. With CAMWARDEN_LONG=1 the long cases run too: docs/testing.md says which those are.
 # Every process that a test starts inherits CAMWARDEN_TEST_RUN; the value is this run's own.
@@ -13,7 +13,7 @@ trap 'rm -f "$log"' EXIT
 
 CGO_ENABLED=0 go vet ./... # as the programs that tests build: what is compiled for the one serves the other
 status=0
-env CAMWARDEN_TEST_RUN="$run" GORACE=atexit_sleep_ms=0 go test -race -count=1 -parallel 2 -timeout 60m -v "$@" ./... >"$log" 2>&1 || status=$?
+env CAMWARDEN_TEST_RUN="$run" GORACE=atexit_sleep_ms=0 go test -race -count=1 -parallel 3 -timeout 60m -v "$@" ./... >"$log" 2>&1 || status=$?
 if [ "$status" -ne 0 ]; then
 	# What failed, and what it said: -v is for the figures below, not for the eye.
 	grep -vE '^=== (RUN|PAUSE|CONT|NAME)|^ *--- (PASS|SKIP)|^PASS$' "$log" || true

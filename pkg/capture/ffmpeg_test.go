@@ -159,7 +159,7 @@ func TestACancelledVisitIsNotCalledATimeout(t *testing.T) {
 
 func TestThePasswordGoesInByStdinAndComesOutNowhere(t *testing.T) {
 	t.Parallel()
-	for _, behaviour := range []string{"tells", "floods-stderr", "half"} {
+	for _, behaviour := range testkit.Some([]string{"tells", "floods-stderr", "half"}, "tells", "half") {
 		w := newWorkbench(t)
 		program := testkit.FFmpegFor(t, behaviour)
 		_, report := w.visit(t, program, Visit{Camera: nowhere(), Password: odd}, 20*time.Second)
