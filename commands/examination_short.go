@@ -35,9 +35,11 @@ func shortPage(p *page, r doctor.Report, room int) {
 	// A table takes its header, a rule, its rows and a line that tells of more; between two there is a blank one.
 	const around = 4
 	left := room - p.lines()
+	timeline := p.beside()
+	timelineTable(timeline, events[:shown])
 	forEvents := 0
-	if shown > 0 && left >= 2*(around+2)+around+shown {
-		forEvents = around - 1 + shown
+	if need := timeline.lines() + 1; shown > 0 && left >= 2*(around+2)+need {
+		forEvents = need
 	}
 	left -= forEvents
 	forCameras := min(len(cameras), mostCameraRows, max(0, left-around))
@@ -58,8 +60,8 @@ func shortPage(p *page, r doctor.Report, room int) {
 		andMore(p, n)
 	}
 	if forEvents > 0 {
-		p.tabled = true
-		timelineTable(p, events[:shown])
+		p.line("")
+		p.add(timeline)
 	}
 }
 

@@ -93,3 +93,26 @@ func TestScreen_leakWithoutScrolling(t *testing.T) {
 		}
 	}
 }
+
+// TestScreen_anySize: whatever the screen, the last line is the command; from 24 lines on nothing scrolls.
+func TestScreen_anySize(t *testing.T) {
+	t.Parallel()
+	plain := defaultFlags()
+	plain.color = "never"
+	for _, leaks := range []int{0, 1, 2, 7, 40, 300} {
+		r := leaking(leaks, max(1, min(60, leaks/3)))
+		d := document{value: r, list: "findings", table: func(p *page) { examinationPage(p, r, false) }}
+		for _, height := range []int{1, 9, 24, 25, 33, 50} {
+			for _, width := range []int{20, 80, 131} {
+				screen := drawn(t, Terminal{Stdout: true, Width: width, Height: height}, plain, d)
+				lines := strings.Split(strings.TrimSuffix(screen, "\n"), "\n")
+				if last := lines[len(lines)-1]; leaks > 0 && !strings.HasPrefix(last, "camwarden reap ") || leaks == 0 && last != "status: ok" {
+					t.Errorf("%d leaks on %dx%d: the last line is %q", leaks, width, height, last)
+				}
+				if len(lines) > height-1 && height >= 24 && width >= 80 {
+					t.Errorf("%d leaks on %dx%d: %d lines", leaks, width, height, len(lines))
+				}
+			}
+		}
+	}
+}

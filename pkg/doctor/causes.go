@@ -82,6 +82,18 @@ func order(code string) int {
 	return len(codes)
 }
 
+// nameServers gives what a probe met at a server a code of its own: server-auth in place of camera-auth. What is about slots keeps
+// its code, for it is told only where the configuration gives the server a limit.
+func (e *examination) nameServers() {
+	for i := range e.report.Findings {
+		f := &e.report.Findings[i]
+		what, ofCamera := strings.CutPrefix(f.Code, "camera-")
+		if ofCamera && f.at.IsValid() && e.seen.IsServer(f.at) && !slices.Contains([]string{"exhausted", "near-limit", "cooling"}, what) {
+			f.Code = "server-" + what
+		}
+	}
+}
+
 // acknowledge marks the findings that are known. They come last.
 func (e *examination) acknowledge() {
 	for i := range e.report.Findings {

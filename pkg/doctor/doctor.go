@@ -217,6 +217,7 @@ func Examine(s observe.Observation, terms Terms) Report {
 	e.findHygiene()
 	e.findBlind()
 	e.silence()
+	e.nameServers()
 	e.acknowledge()
 	e.judge()
 	e.conclude()

@@ -172,6 +172,12 @@ func TestEveryFindingHasItsCase(t *testing.T) {
 				s.Connections[3].PID = 0
 			}, []string{}, doctor.OK, "",
 		},
+		"a server of this host that refuses a log-in": {
+			func(s *scene) {
+				probe(fault.Auth, fault.Describe)(s)
+				s.Servers = []netip.AddrPort{gate}
+			}, []string{"server-auth"}, doctor.Warned, "no proof of a wrong password",
+		},
 		"a server of this host to which the configuration gives a limit": {
 			func(s *scene) {
 				s.Servers = []netip.AddrPort{gate}
