@@ -99,8 +99,21 @@ func framingCases() []fieldCase {
 		{"framing: an answer nobody asked for", right, behind(4, text("RTSP/1.0 200 OK\r\nCSeq: 99\r\n\r\n"))},
 		{"framing: requests of the server's", right, behind(4, text("SET_PARAMETER rtsp://x RTSP/1.0\r\nCSeq: 7\r\nContent-Length: 3\r\n\r\na:b"))},
 		{"framing: junk before the first frame", right, &fieldCamera{first: func(*fieldConn) []byte { return noise(9)() }}},
+		{"framing: a length 3 too few", honest, misframed(-3)},
+		{"framing: a length 3 too many", honest, misframed(3)},
+		{"framing: a length of all there is", honest, misframed(60000)},
 		{"framing: frames of no length", right, behind(2, text("$\x00\x00\x00"))},
 	}
+}
+
+// misframed says another length than every seventh frame has.
+func misframed(by int) *fieldCamera {
+	return &fieldCamera{emit: func(n int, frame, packet []byte) [][]byte {
+		if n%7 == 3 {
+			binary.BigEndian.PutUint16(frame[2:], uint16(max(0, len(packet)+by)))
+		}
+		return [][]byte{frame}
+	}}
 }
 
 func headCases() []fieldCase {
