@@ -76,9 +76,11 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		defer world.go2rtc.Close()
 	}
 	services, err := opts.startONVIF(subnet.Cameras)
-	for _, service := range services {
-		defer service.Close()
-	}
+	defer func() {
+		for _, service := range services {
+			service.Close()
+		}
+	}()
 	if err != nil {
 		say(stderr, err)
 		return exitFailed

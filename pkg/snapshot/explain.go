@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/camwarden/camwarden/pkg/fault"
+	"github.com/camwarden/camwarden/pkg/httpwire"
 	"github.com/camwarden/camwarden/pkg/redact"
 	"github.com/camwarden/camwarden/pkg/socket"
 )
@@ -55,15 +56,15 @@ func (t *talk) explain(err error) error {
 		return known
 	}
 	why, ok := socket.CauseOf(err, "http")
-	var alien *alienError
+	var alien *httpwire.Alien
 	switch {
 	case errors.Is(err, context.Canceled) || t.ctx.Err() != nil && !errors.Is(t.ctx.Err(), context.DeadlineExceeded) && why.Class == fault.Timeout:
 		return t.fault(fault.Cancelled, "cancelled")
 	case errors.Is(err, errFlood):
 		return t.fault(fault.NotJPEG, "it sent %d MiB without a whole picture", t.limits.Bytes>>20)
 	case errors.As(err, &alien):
-		return t.fault(fault.Protocol, "what answers there is not HTTP: %s", t.clean(alien.said)).WithHint("%s", alien.hint())
-	case errors.Is(err, errNotHTTP), errors.Is(err, errChunks), !ok:
+		return t.fault(fault.Protocol, "what answers there is not HTTP: %s", t.clean(alien.Said)).WithHint("%s", hintOf(alien))
+	case errors.Is(err, httpwire.ErrHeader), errors.Is(err, httpwire.ErrChunks), !ok:
 		return t.fault(fault.Protocol, "what it sends is not HTTP: %s", t.clean(err.Error())).WithHint("is this the camera's HTTP port?")
 	case why.Class == fault.Timeout:
 		return t.timeout()
@@ -88,16 +89,16 @@ func (t *talk) timeout() error {
 
 // unread is the error of a body that could not be read to its end: a coding that does not hold is no failure of the connection.
 func (t *talk) unread(err error) error {
-	if _, known := socket.CauseOf(err, "http"); known || errors.Is(err, errFlood) || errors.Is(err, errChunks) {
+	if _, known := socket.CauseOf(err, "http"); known || errors.Is(err, errFlood) || errors.Is(err, httpwire.ErrChunks) {
 		return err
 	}
 	return t.fault(fault.NotJPEG, "what it sends cannot be unpacked: %s", t.clean(err.Error()))
 }
 
 // refusal turns an answer that is neither a picture nor a challenge into a fault.
-func (t *talk) refusal(a *answer) error {
-	said := strings.TrimSpace("it answered " + strconv.Itoa(a.status) + " " + t.clean(a.reason))
-	switch a.status {
+func (t *talk) refusal(a *httpwire.Answer) error {
+	said := strings.TrimSpace("it answered " + strconv.Itoa(a.Status) + " " + t.clean(a.Reason))
+	switch a.Status {
 	case http.StatusForbidden:
 		return t.fault(fault.Auth, "%s", said).WithHint("may this user take snapshots, and is the account not locked?")
 	case http.StatusNotFound, http.StatusGone:
@@ -110,21 +111,9 @@ func (t *talk) refusal(a *answer) error {
 	return t.fault(fault.Protocol, "%s", said).WithHint("is this the snapshot path? see the camera's manual")
 }
 
-// alienError is what came where an answer should begin.
-type alienError struct {
-	said string
-	tls  bool
-}
-
-func notHTTP(line []byte) error {
-	return &alienError{said: string(line[:min(len(line), 40)]), tls: len(line) > 1 && (line[0] == 0x15 || line[0] == 0x16) && line[1] == 3}
-}
-
-// Error says what came.
-func (e *alienError) Error() string { return "not HTTP: " + e.said }
-
-func (e *alienError) hint() string {
-	if e.tls {
+// hintOf says what else may answer there.
+func hintOf(e *httpwire.Alien) string {
+	if e.TLS {
 		return "it speaks TLS: try the same URL with https://"
 	}
 	return "is this the camera's HTTP port?"

@@ -5,13 +5,14 @@ import (
 	"strings"
 
 	"github.com/camwarden/camwarden/pkg/fault"
+	"github.com/camwarden/camwarden/pkg/httpwire"
 	"github.com/camwarden/camwarden/pkg/login"
 )
 
 // judge names what came with a good status and is no picture. wrong says what a picture lacked, where one began.
-func (t *talk) judge(a *answer, body []byte, wrong error) error {
+func (t *talk) judge(a *httpwire.Answer, body []byte, wrong error) error {
 	if len(body) == 0 {
-		return t.fault(fault.NotJPEG, "it answered %d with nothing", a.status).WithHint("its source may be dead: look at it in a browser")
+		return t.fault(fault.NotJPEG, "it answered %d with nothing", a.Status).WithHint("its source may be dead: look at it in a browser")
 	}
 	if start := soi(body); start >= 0 && wrong != nil {
 		return t.fault(fault.NotJPEG, "not one whole JPEG (%d bytes): %w", len(body)-start, wrong).WithHint("try again; if it stays, look at it in a browser")
@@ -25,14 +26,14 @@ func (t *talk) judge(a *answer, body []byte, wrong error) error {
 	case strings.HasPrefix(said, "<!doctype html"), strings.HasPrefix(said, "<html"), text[0] == '<' && strings.Contains(said, "<body"):
 		return t.judgePage(said)
 	case text[0] == '<':
-		return t.fault(fault.NotJPEG, "it answered %d with XML: %s", a.status, t.clean(wordsOf(said))).WithHint("is this the snapshot path? see the camera's manual")
+		return t.fault(fault.NotJPEG, "it answered %d with XML: %s", a.Status, t.clean(wordsOf(said))).WithHint("is this the snapshot path? see the camera's manual")
 	}
 	for _, kind := range kinds() {
 		if bytes.HasPrefix(body, []byte(kind.begins)) {
 			return t.fault(fault.NotJPEG, "what it sends is %s, and no JPEG", kind.name).WithHint("set the camera's snapshots to JPEG, or take another path")
 		}
 	}
-	return t.fault(fault.NotJPEG, "what it sends is no JPEG (it calls it %q)", t.clean(a.first("content-type"))).
+	return t.fault(fault.NotJPEG, "what it sends is no JPEG (it calls it %q)", t.clean(a.First("content-type"))).
 		WithHint("is this the snapshot path? see the camera's manual")
 }
 

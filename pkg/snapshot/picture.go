@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/camwarden/camwarden/pkg/fault"
+	"github.com/camwarden/camwarden/pkg/httpwire"
 	"github.com/camwarden/camwarden/pkg/jpeg"
 )
 
@@ -19,15 +20,15 @@ const (
 )
 
 // picture reads the body until the first whole picture has come, and waits for nothing behind it.
-func (t *talk) picture(a *answer) (Picture, error) {
+func (t *talk) picture(a *httpwire.Answer) (Picture, error) {
 	t.step = fault.Body
-	if online := a.first("x-ustreamer-online"); strings.EqualFold(online, "false") {
+	if online := a.First("x-ustreamer-online"); strings.EqualFold(online, "false") {
 		return Picture{}, t.fault(fault.NoVideo, "it says that it has no picture itself (X-UStreamer-Online: false)").WithHint("look after the device behind that server")
 	}
-	body := decoded(a)
+	body := a.Decoded()
 	var begun time.Time
 	var cutter jpeg.Cutter
-	buf := make([]byte, 0, min(max(a.length+1, 4<<10), firstRoom))
+	buf := make([]byte, 0, min(max(a.Length+1, 4<<10), firstRoom))
 	start := -1 // of the picture
 	for {
 		if len(buf) == cap(buf) {
@@ -52,7 +53,7 @@ func (t *talk) picture(a *answer) (Picture, error) {
 		}
 		if start >= 0 {
 			end, wrong := cutter.Cut(buf[start:])
-			for errors.Is(wrong, jpeg.ErrAgain) && a.parts() { // a part without its end: the next may be whole
+			for errors.Is(wrong, jpeg.ErrAgain) && parts(a) { // a part without its end: the next may be whole
 				start += cutter.At()
 				cutter, begun = jpeg.Cutter{}, time.Now()
 				end, wrong = cutter.Cut(buf[start:])
@@ -75,8 +76,8 @@ func (t *talk) picture(a *answer) (Picture, error) {
 }
 
 // parts reports whether pictures follow one another (RFC 2046 section 5.1).
-func (a *answer) parts() bool {
-	return strings.HasPrefix(strings.ToLower(a.first("content-type")), "multipart/")
+func parts(a *httpwire.Answer) bool {
+	return strings.HasPrefix(strings.ToLower(a.First("content-type")), "multipart/")
 }
 
 // roomier returns the buffer with more room behind it.

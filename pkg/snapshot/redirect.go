@@ -6,15 +6,16 @@ import (
 	"strings"
 
 	"github.com/camwarden/camwarden/pkg/fault"
+	"github.com/camwarden/camwarden/pkg/httpwire"
 )
 
 // follow goes where an answer sends us, which must be the same server. The log-in is that of the new target (RFC 7616 section 3.4):
 // it is asked for again.
-func (t *talk) follow(a *answer) error {
-	to := strings.TrimSpace(a.first("location"))
+func (t *talk) follow(a *httpwire.Answer) error {
+	to := strings.TrimSpace(a.First("location"))
 	to, _, _ = strings.Cut(to, "#")
 	if to == "" {
-		return t.fault(fault.Protocol, "it redirects (%d) and does not say where to", a.status).WithHint("check the snapshot path in the camera's manual")
+		return t.fault(fault.Protocol, "it redirects (%d) and does not say where to", a.Status).WithHint("check the snapshot path in the camera's manual")
 	}
 	scheme, rest, absolute := strings.Cut(to, "://")
 	switch {
@@ -30,7 +31,7 @@ func (t *talk) follow(a *answer) error {
 		if i := strings.IndexAny(rest, "/?"); i >= 0 {
 			authority, path = rest[:i], rest[i:]
 		}
-		if err := t.sameServer(strings.ToLower(scheme), authority[strings.LastIndexByte(authority, '@')+1:], path, a.status); err != nil {
+		if err := t.sameServer(strings.ToLower(scheme), authority[strings.LastIndexByte(authority, '@')+1:], path, a.Status); err != nil {
 			return err
 		}
 	}

@@ -72,9 +72,6 @@ type Picture struct {
 // ErrUnspent is wrapped by an error of class auth before which no log-in of ours was sent: none can have been refused.
 var ErrUnspent = errors.New("no log-in was sent")
 
-// errNotHTTP says that what came is no answer.
-var errNotHTTP = errors.New("not HTTP")
-
 // Fetch asks for the picture, logs in if the camera wants that, and closes the connection, whose local end it returns in any case
 // (the zero AddrPort: there was none). When it returns, no goroutine and no socket is left.
 //

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/camwarden/camwarden/pkg/fault"
+	"github.com/camwarden/camwarden/pkg/httpwire"
 	"github.com/camwarden/camwarden/pkg/login"
 	"github.com/camwarden/camwarden/pkg/testkit"
 )
@@ -293,8 +294,8 @@ func FuzzAnswer(f *testing.F) {
 		talk := newTalk(t.Context(), Target{Address: netip.MustParseAddrPort("127.0.0.1:80")}, Limits{})
 		talk.meter.Conn, talk.conn = ours, ours
 		talk.br = bufio.NewReaderSize(ours, readBuffer)
-		a, err := talk.readHeader()
-		if err == nil && a.status == 200 {
+		a, err := httpwire.Read(talk.br)
+		if err == nil && a.Status == 200 {
 			var picture Picture
 			if picture, err = talk.picture(a); err == nil && (!bytes.HasPrefix(picture.JPEG, []byte{0xff, 0xd8}) || !bytes.HasSuffix(picture.JPEG, []byte{0xff, 0xd9})) {
 				t.Errorf("% x", picture.JPEG)

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/camwarden/camwarden/pkg/fault"
+	"github.com/camwarden/camwarden/pkg/httpwire"
 	"github.com/camwarden/camwarden/pkg/login"
 	"github.com/camwarden/camwarden/pkg/socket"
 )
@@ -83,18 +84,18 @@ func (t *talk) fetch() (Picture, error) {
 			return Picture{}, err
 		}
 		switch {
-		case answer.status == http.StatusUnauthorized:
+		case answer.Status == http.StatusUnauthorized:
 			if err := t.challenged(answer); err != nil {
 				return Picture{}, err
 			}
-		case answer.redirects():
+		case answer.Redirects():
 			if redirects++; redirects > maxRedirects {
 				return Picture{}, t.fault(fault.Protocol, "it redirects in circles").WithHint("open the snapshot path in a browser, and take the URL where that ends")
 			}
 			if err := t.follow(answer); err != nil {
 				return Picture{}, err
 			}
-		case answer.status >= 200 && answer.status < 300 && answer.status != http.StatusNoContent:
+		case answer.Status >= 200 && answer.Status < 300 && answer.Status != http.StatusNoContent:
 			return t.picture(answer)
 		default:
 			return Picture{}, t.refusal(answer)
@@ -109,7 +110,7 @@ func (t *talk) fetch() (Picture, error) {
 
 // ask sends the request and reads the header of its answer. A connection that the camera had kept may have died meanwhile: then
 // the request is sent once more over a new one (RFC 9112 section 9.3.1).
-func (t *talk) ask() (*answer, error) {
+func (t *talk) ask() (*httpwire.Answer, error) {
 	for {
 		if err := t.connect(); err != nil {
 			return nil, err
@@ -118,9 +119,9 @@ func (t *talk) ask() (*answer, error) {
 		kept := t.used
 		t.used = true
 		_, err := t.conn.Write([]byte(t.request()))
-		var answer *answer
+		var answer *httpwire.Answer
 		if err == nil {
-			answer, err = t.readHeader()
+			answer, err = httpwire.Read(t.br)
 		}
 		if err == nil {
 			return answer, nil
@@ -149,9 +150,20 @@ func (t *talk) request() string {
 	return text.String()
 }
 
+// drain reads past the body of an answer that is of no use, and reports whether the connection can be used again. It does not
+// wait long for what was announced: another connection costs less.
+func (t *talk) drain(a *httpwire.Answer) bool {
+	const patience = 300 * time.Millisecond
+	if soon := time.Now().Add(patience); soon.Before(t.whole) {
+		t.until(soon)
+		defer t.until(t.whole)
+	}
+	return a.Drain(drainMost)
+}
+
 // challenged prepares the log-in that an answer asks for.
-func (t *talk) challenged(answer *answer) error {
-	offers := answer.header["www-authenticate"]
+func (t *talk) challenged(answer *httpwire.Answer) error {
+	offers := answer.Header["www-authenticate"]
 	next := login.NewOf(t.schemes(), offers, t.target.Username, t.target.Password)
 	switch {
 	case t.login != nil && next != nil && next.Stale() && !t.renews:
@@ -187,9 +199,9 @@ func (t *talk) schemes() []string {
 }
 
 // bake keeps the cookies of a challenge for the log-in that answers it: some cameras want them back (RFC 6265 section 5.4).
-func (t *talk) bake(answer *answer) {
+func (t *talk) bake(answer *httpwire.Answer) {
 	const longest = 4 << 10
-	for _, line := range answer.header["set-cookie"] {
+	for _, line := range answer.Header["set-cookie"] {
 		pair, _, _ := strings.Cut(line, ";")
 		if pair = strings.TrimSpace(pair); strings.Contains(pair, "=") && len(t.cookie)+len(pair) < longest {
 			t.cookie += cond(t.cookie != "", "; ") + pair
