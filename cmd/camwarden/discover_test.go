@@ -262,3 +262,28 @@ func TestDiscover_wide(t *testing.T) {
 		t.Errorf("%d KiB of memory, more than 64 MiB", usage.Maxrss)
 	}
 }
+
+// TestDiscover_multicast asks a network of its own who is there, which has one device that announces itself.
+func TestDiscover_multicast(t *testing.T) {
+	t.Parallel()
+	for _, tool := range []string{"unshare", "ip", "python3"} {
+		if _, err := exec.LookPath(tool); err != nil {
+			t.Skip("needs ", tool, ": ", err)
+		}
+	}
+	if err := exec.Command("unshare", "-n", "ip", "link", "set", "lo", "up", "multicast", "on").Run(); err != nil {
+		t.Skip("no network namespace can be made here: ", err)
+	}
+	dir := t.TempDir()
+	binary := filepath.Join(dir, "camwarden")
+	check(t, os.Symlink(program(t), binary))
+	run := exec.Command("unshare", "-n", "sh", "-c", `ip link set lo up multicast on && exec python3 testdata/announce.py "$@"`, "sh",
+		binary, "-c", "/dev/null", "--state-dir", filepath.Join(dir, "state"), "discover", "-o", "json")
+	out, err := run.Output()
+	check(t, err)
+	var found discovery
+	conforms(t, "discover", string(out), "", &found)
+	if len(found.Devices) != 1 || found.Devices[0].Address != "127.0.0.1" || found.Addresses != 1 {
+		t.Errorf("%s", out)
+	}
+}

@@ -12,7 +12,7 @@ import (
 // answer carries out one operation.
 func (o *ONVIF) answer(w http.ResponseWriter, c operation) {
 	second := c.space == media2Space
-	if c.space == mediaSpace && o.has(Media2Only) {
+	if c.space == mediaSpace && c.name != "GetVideoSources" && o.has(Media2Only) {
 		o.fault(w, http.StatusInternalServerError, "ter:ActionNotSupported")
 		return
 	}
