@@ -229,6 +229,18 @@ func TestEveryPackageSaysInOneSentenceWhatItIs(t *testing.T) {
 	}
 }
 
+func TestArchitecture_namesOfTests(t *testing.T) {
+	t.Parallel()
+	const longest = 45 // letters: TestThing_case, and the sentence in a comment
+	for _, f := range sources(t) {
+		for _, d := range f.file.Decls {
+			if function, ok := d.(*ast.FuncDecl); ok && f.test && strings.HasPrefix(function.Name.Name, "Test") && len(function.Name.Name) > longest {
+				t.Errorf("%s: %s has %d letters, of at most %d", f.position(d), function.Name.Name, len(function.Name.Name), longest)
+			}
+		}
+	}
+}
+
 // source is one Go file of the repository.
 type source struct {
 	path    string // from the root of the repository

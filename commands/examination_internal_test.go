@@ -64,7 +64,7 @@ func examinationDocument(r doctor.Report) document {
 	return document{value: r, list: "findings", table: func(p *page) { examinationPage(p, r, true) }, markdown: func() string { return incidentReport(r) }}
 }
 
-func TestAnExaminationForAPersonForAPipeAndForTheFile(t *testing.T) {
+func TestExamination_forPersonPipeAndFile(t *testing.T) {
 	t.Parallel()
 	d := examinationDocument(exampleExamination())
 	pipe := drawn(t, Terminal{}, defaultFlags(), d)

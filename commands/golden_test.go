@@ -18,8 +18,8 @@ func TestHelpTexts(t *testing.T) {
 	}
 }
 
-// TestCommittedManPagesAndCompletionsAreThoseOfTheCommandTree fails when make generate would change something.
-func TestCommittedManPagesAndCompletionsAreThoseOfTheCommandTree(t *testing.T) {
+// TestGenerate_committedPagesAreCurrent fails when make generate would change something.
+func TestGenerate_committedPagesAreCurrent(t *testing.T) {
 	t.Parallel()
 	fresh := t.TempDir()
 	if got := run(t, "generate", fresh); got.code != 0 {

@@ -7,7 +7,7 @@ import (
 	"github.com/camwarden/camwarden/pkg/config"
 )
 
-func TestACameraThatNobodyNamedIsNotToldToBeUnknown(t *testing.T) {
+func TestLimits_unnamedCameraIsNotUnknown(t *testing.T) {
 	t.Parallel()
 	cfg := config.Default()
 	cfg.Inventory.Cameras = []camera.Camera{{ID: "gate", Host: "127.1.2.3", Port: 554}, {ID: "ghost", Host: "..", Port: 554}} // no name: nobody is asked

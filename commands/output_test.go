@@ -32,7 +32,7 @@ func TestVersionInEveryFormat(t *testing.T) {
 	}
 }
 
-func TestQuietDropsTheTableAndNeverADocument(t *testing.T) {
+func TestQuiet_dropsTheTableNoDocument(t *testing.T) {
 	t.Parallel()
 	if got := run(t, "version", "-q"); got.stdout != "" || got.code != 0 {
 		t.Errorf("%+v", got)
@@ -65,7 +65,7 @@ func TestALostStdoutIsToldUnlessItsReaderWentAway(t *testing.T) {
 	}
 }
 
-func TestLogsAreJSONWhereAskedFor(t *testing.T) {
+func TestLogs_areJSONWhereAskedFor(t *testing.T) {
 	t.Parallel()
 	got := run(t, "--log-format", "json", "bogus")
 	if !strings.HasPrefix(got.stderr, `{"time":`) || !strings.Contains(got.stderr, `"hint":`) {
@@ -73,7 +73,7 @@ func TestLogsAreJSONWhereAskedFor(t *testing.T) {
 	}
 }
 
-func TestNoSecretOfTheCommandLineIsRepeated(t *testing.T) {
+func TestCommandLine_secretIsNotRepeated(t *testing.T) {
 	t.Parallel()
 	for _, format := range []string{"table", "json"} {
 		got := run(t, "-o", format, "bogus-rtsp://viewer:hunter2@192.168.1.1/x")

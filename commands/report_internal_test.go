@@ -62,7 +62,7 @@ func inFormat(format string) globalFlags {
 	return flags
 }
 
-func TestATableInAPipeHasNoBordersNoColourNoCuts(t *testing.T) {
+func TestTable_plainInAPipe(t *testing.T) {
 	t.Parallel()
 	text := render(t, Terminal{}, defaultFlags())
 	Golden(t, "testdata/round-pipe.txt", text)
@@ -142,7 +142,7 @@ func TestJSONLinesAreTheVisitsAndThenTheRest(t *testing.T) {
 	}
 }
 
-func TestTheDocumentsOfARoundFollowTheirSchema(t *testing.T) {
+func TestDocuments_followTheirSchema(t *testing.T) {
 	t.Parallel()
 	Validate(t, "round", []byte(render(t, Terminal{}, inFormat(asJSON))))
 }

@@ -60,7 +60,7 @@ func TestTheFirstSignalCancelsAndTheSecondHurries(t *testing.T) {
 	}
 }
 
-func TestWhatIsLeftWeighsMoreThanASignalAndASignalMoreThanACamera(t *testing.T) {
+func TestExitCode_leftBeforeSignalBeforeCamera(t *testing.T) {
 	t.Parallel()
 	tests := []struct {
 		verdict round.Verdict

@@ -8,7 +8,7 @@ import (
 	"github.com/camwarden/camwarden/commands"
 )
 
-func TestWrongCommandLinesGetASentenceAHintAndExitCode2(t *testing.T) {
+func TestUsage_sentenceHintAndExitCode2(t *testing.T) {
 	t.Parallel()
 	tests := []struct {
 		line, sentence, hint string
@@ -79,7 +79,7 @@ func TestWrongCommandLinesGetASentenceAHintAndExitCode2(t *testing.T) {
 	}
 }
 
-func TestAFatalErrorIsADocumentWhereDocumentsAreAskedFor(t *testing.T) {
+func TestUsage_fatalErrorIsADocument(t *testing.T) {
 	t.Parallel()
 	ways := map[string]func() result{
 		"flag before the wrong one": func() result { return run(t, "round", "-o", "json", "--bogus") },

@@ -18,7 +18,7 @@ import (
 	"github.com/camwarden/camwarden/pkg/camsim"
 )
 
-func TestAGo2rtcRunsBesideTheCamerasAndIsInTheConfiguration(t *testing.T) {
+func TestGo2rtc_runsBesideTheCameras(t *testing.T) {
 	t.Parallel()
 	ctx, stop := context.WithCancel(t.Context())
 	defer stop()

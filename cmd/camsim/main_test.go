@@ -86,7 +86,7 @@ func TestCamerasAreReadWithTheirVideo(t *testing.T) {
 	}
 }
 
-func TestAWrongCommandLineIsRefusedWithItsReasonAndWithoutThePassword(t *testing.T) {
+func TestCommandLine_refusedWithoutThePassword(t *testing.T) {
 	t.Parallel()
 	for line, reason := range map[string]string{
 		"":                                      "no cameras",
@@ -211,7 +211,7 @@ func ask(t *testing.T, url string) []camsim.Report {
 	return reports
 }
 
-func TestTheConfigurationNamesPasswordFilesThatOnlyTheOwnerReads(t *testing.T) {
+func TestConfiguration_passwordFilesOfTheOwner(t *testing.T) {
 	t.Parallel()
 	configs, err := parseCameras("gate=healthy,yard=digest:ad%22min:p%40ss/path=%2Fa%20b,hall=slots/slots=3,cellar=healthy/tls=true")
 	if err != nil {

@@ -13,7 +13,7 @@ import (
 	"github.com/camwarden/camwarden/pkg/camsim"
 )
 
-func TestASecondRoundOfOneSubnetFailsSkipsOrWaits(t *testing.T) {
+func TestRound_secondFailsSkipsOrWaits(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, []camsim.Config{{Temper: camsim.SilentAfterPlay}, {Temper: camsim.Healthy}})
 	first := s.start(s.round("office", "--timeout", "5m")...)
@@ -89,7 +89,7 @@ func (r *run) hasOpen(folder string) bool {
 	return false
 }
 
-func TestRoundsAndSnapshotsShareTheOneSlotOfACamera(t *testing.T) {
+func TestSlot_sharedByRoundsAndSnapshots(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, []camsim.Config{{Temper: camsim.LimitedSlots, Slots: 1, Name: "gate"}}, limitedTo(1), byRTSP)
 	snapshot := func(file string) []string {
@@ -119,7 +119,7 @@ func TestRoundsAndSnapshotsShareTheOneSlotOfACamera(t *testing.T) {
 }
 
 // While one round hangs on to the only slot, a snapshot of the camera waits for its own time-out and is told who has it.
-func TestASlotThatDoesNotComeFreeIsBusy(t *testing.T) {
+func TestSlot_notFreeIsBusy(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, []camsim.Config{{Temper: camsim.SilentAfterPlay, Name: "gate"}}, limitedTo(1))
 	hog := s.start(s.round("office", "--timeout", "5m")...)
@@ -139,7 +139,7 @@ func TestASlotThatDoesNotComeFreeIsBusy(t *testing.T) {
 	s.clean(hog, 130)
 }
 
-func TestAnAddressThatOthersHoldIsNotDialled(t *testing.T) {
+func TestSlot_heldByOthersIsNotDialled(t *testing.T) {
 	t.Parallel()
 	for _, uid := range eitherUser(1) {
 		t.Run(fmt.Sprint("uid ", uid), func(t *testing.T) {
@@ -171,7 +171,7 @@ func TestAnAddressThatOthersHoldIsNotDialled(t *testing.T) {
 }
 
 // What an ordinary user cannot see the owner of still counts: not being able to look is not the same as nothing there.
-func TestConnectionsWhoseOwnerIsHiddenCount(t *testing.T) {
+func TestSlot_hiddenOwnersCount(t *testing.T) {
 	t.Parallel()
 	if os.Getuid() != 0 {
 		t.Skip("needs root, to be somebody else")

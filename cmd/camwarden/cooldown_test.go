@@ -14,10 +14,10 @@ import (
 	"github.com/camwarden/camwarden/pkg/testkit"
 )
 
-// TestRoundsAreQuietBetweenOneAndTheNext makes rounds as cron would, with a camera that hangs in each of them, and
+// TestCooldown_isQuiet makes rounds as cron would, with a camera that hangs in each of them, and
 // looks every 50 ms from the end of one until its cool-down has passed. For every other round the next camwarden waits
 // there already: it starts nothing, not even an ffmpeg to ask it what it can, before its turn has come.
-func TestRoundsAreQuietBetweenOneAndTheNext(t *testing.T) {
+func TestCooldown_isQuiet(t *testing.T) {
 	t.Parallel()
 	const cooldown = time.Second
 	rounds := 6

@@ -19,9 +19,9 @@ type held struct {
 	Heap, Resident                     int64
 }
 
-// TestSoakTwoHundredRoundsHoldNoMoreThanTwenty looks at one process after 20 and after 200 rounds of eight cameras, of which two
+// TestSoakGrowth_twoHundredRounds looks at one process after 20 and after 200 rounds of eight cameras, of which two
 // fail and one hangs.
-func TestSoakTwoHundredRoundsHoldNoMoreThanTwenty(t *testing.T) {
+func TestSoakGrowth_twoHundredRounds(t *testing.T) {
 	testkit.Soak(t, "takes minutes")
 	t.Parallel()
 	for _, source := range []string{"ffmpeg", "rtsp"} {
@@ -33,8 +33,8 @@ func TestSoakTwoHundredRoundsHoldNoMoreThanTwenty(t *testing.T) {
 	}
 }
 
-// TestSixRoundsHoldNoMoreThanThree is the same for those who have no time. It has more in a long run.
-func TestSixRoundsHoldNoMoreThanThree(t *testing.T) {
+// TestGrowth_sixRoundsHoldNoMoreThanThree is the same for those who have no time. It has more in a long run.
+func TestGrowth_sixRoundsHoldNoMoreThanThree(t *testing.T) {
 	t.Parallel()
 	few, many := "3", "6"
 	if testkit.IsLong() {

@@ -213,15 +213,15 @@ func (h *hidden) snapshot(camera string, more ...string) []string {
 		"--state-dir", h.path("state"), "-d", h.path("out"), "--log-level", "debug"}, more...)
 }
 
-// TestNoPasswordIsToBeSeenAnywhere has root use the one source and an ordinary user the other; the soak has each use both.
-func TestNoPasswordIsToBeSeenAnywhere(t *testing.T) {
+// TestPassword_isToBeSeenNowhere has root use the one source and an ordinary user the other; the soak has each use both.
+func TestPassword_isToBeSeenNowhere(t *testing.T) {
 	t.Parallel()
 	who := users()
 	noPassword(t, "ffmpeg", who[0])
 	noPassword(t, "rtsp", who[len(who)-1])
 }
 
-func TestSoakNoPasswordIsToBeSeenAnywhere(t *testing.T) {
+func TestSoakPassword_isToBeSeenNowhere(t *testing.T) {
 	testkit.Soak(t, "takes minutes")
 	t.Parallel()
 	for _, source := range []string{"ffmpeg", "rtsp"} {

@@ -106,9 +106,9 @@ func startCamserver(t *testing.T, w *workshop, built string, uid int) *camserver
 	return c
 }
 
-// TestTheIncidentReplayed is the report, from its first look to the last: 25 hung captures of one camserver, 22 of them at
+// TestIncident_replayed is the report, from its first look to the last: 25 hung captures of one camserver, 22 of them at
 // one Tapo, as root and as an ordinary user.
-func TestTheIncidentReplayed(t *testing.T) {
+func TestIncident_replayed(t *testing.T) {
 	t.Parallel()
 	built := newWorkshop(t).build("testdata/camserver")
 	self := program(t)

@@ -30,9 +30,9 @@ const (
 	width, height = 640, 480 // of its pictures
 )
 
-// TestAServerWeDidNotWriteGivesItsOwnPicturesAndIsLeftAlone visits GStreamer's RTSP server: an open one and one with a
+// TestInterop_foreignServerGivesItsPictures visits GStreamer's RTSP server: an open one and one with a
 // digest log-in, with the right password and a wrong one, at streams that exist and at one that does not.
-func TestAServerWeDidNotWriteGivesItsOwnPicturesAndIsLeftAlone(t *testing.T) {
+func TestInterop_foreignServerGivesItsPictures(t *testing.T) {
 	t.Parallel()
 	requireGStreamer(t)
 	const user, password = "viewer", "p@ss/w#rd%&'ü"

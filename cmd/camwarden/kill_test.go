@@ -35,7 +35,7 @@ func hanging() []camsim.Config {
 // hang is how many of them hold on to whoever connects.
 const hang = 5
 
-func TestKilledRoundsLeaveNothingAlive(t *testing.T) {
+func TestKill_roundsLeaveNothingAlive(t *testing.T) {
 	t.Parallel()
 	for _, uid := range users() {
 		moments := 4 // of every kind that killRounds knows
@@ -49,7 +49,7 @@ func TestKilledRoundsLeaveNothingAlive(t *testing.T) {
 	}
 }
 
-func TestSoakKilledRoundsLeaveNothingAlive(t *testing.T) {
+func TestSoakKill_roundsLeaveNothingAlive(t *testing.T) {
 	testkit.Soak(t, "takes minutes")
 	t.Parallel()
 	for _, uid := range users() {
@@ -222,7 +222,7 @@ func none(what string, lists ...[]string) error {
 }
 
 // A picture is there whole or not at all, also in the folder's hidden corners, where nobody would ever clear it away.
-func TestARoundKilledWhileItWritesLeavesNoHalfAPicture(t *testing.T) {
+func TestKill_whileWritingLeavesNoHalfPicture(t *testing.T) {
 	t.Parallel()
 	rounds, random := 2, chance{}
 	if testkit.IsLong() {
@@ -271,7 +271,7 @@ ffmpeg "$@"
 exit $?
 `
 
-func TestWhatAWrapperLeftBehindIsFoundAndEndedByTheNextRound(t *testing.T) {
+func TestWrapper_leftoverEndedByTheNextRound(t *testing.T) {
 	t.Parallel()
 	for _, uid := range users() {
 		t.Run(fmt.Sprint("uid ", uid), func(t *testing.T) {
@@ -309,7 +309,7 @@ setsid sh -c 'setsid sleep 600 & sleep 600' </dev/null >/dev/null 2>&1 &
 exec ffmpeg "$@"
 `
 
-func TestAfterARoundNoProcessCarriesItsMark(t *testing.T) {
+func TestRound_noProcessCarriesItsMark(t *testing.T) {
 	t.Parallel()
 	for _, uid := range users() {
 		t.Run(fmt.Sprint("uid ", uid), func(t *testing.T) {
@@ -332,7 +332,7 @@ func TestAfterARoundNoProcessCarriesItsMark(t *testing.T) {
 }
 
 // A stopped round is neither dead nor alive: its locks and leases hold, until they count no more.
-func TestARoundStoppedForLongIsTakenOver(t *testing.T) {
+func TestRound_stoppedForLongIsTakenOver(t *testing.T) {
 	testkit.Long(t, "waits 95 s")
 	t.Parallel()
 	s := newSite(t, []camsim.Config{{Temper: camsim.RTCPOnly}, {Temper: camsim.RTCPOnly, Name: "drip"}, {Temper: camsim.Healthy}})

@@ -80,10 +80,10 @@ func (s *site) line(text string, more ...string) []string {
 }
 
 // A command line that cannot work is told so, once, with a hint, and no camera hears of it.
-func TestAnOddCommandLineIsToldBeforeAnyCameraIsDialled(t *testing.T) {
+func TestCommandLine_oddIsToldBeforeADial(t *testing.T) {
 	t.Parallel()
 	for i, o := range oddities() {
-		uid := users()[i%len(users())] // where a place is wrong, each is tried by both: TestAWrongPlaceIsToldBeforeAnyCameraIsDialled
+		uid := users()[i%len(users())] // where a place is wrong, each is tried by both: TestPlace_wrongIsToldBeforeADial
 		t.Run(fmt.Sprintf("%s uid %d", o.name, uid), func(t *testing.T) {
 			t.Parallel()
 			s := newSite(t, []camsim.Config{{Temper: camsim.Healthy}}, asUser(uid), asReleased)
@@ -184,7 +184,7 @@ func TestATimeOutThatPassesAtOnceDialsNobody(t *testing.T) {
 }
 
 // A signal that comes while ffmpeg is still being asked what it can do ends that too.
-func TestASignalDuringTheQuestionsToFFmpeg(t *testing.T) {
+func TestSignal_duringTheQuestionsToFFmpeg(t *testing.T) {
 	t.Parallel()
 	for _, signal := range []syscall.Signal{syscall.SIGHUP, syscall.SIGTERM} {
 		t.Run(unix.SignalName(signal), func(t *testing.T) {

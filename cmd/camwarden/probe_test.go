@@ -37,7 +37,7 @@ func (e examination) state(camera string) string {
 	return "not listed"
 }
 
-func TestAProbeAsksEachCameraOnceAndExplainsWhatItSays(t *testing.T) {
+func TestProbe_asksEachCameraOnce(t *testing.T) {
 	t.Parallel()
 	for _, uid := range eitherUser(1) {
 		t.Run(fmt.Sprintf("uid %d", uid), func(t *testing.T) {

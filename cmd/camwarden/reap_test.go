@@ -90,7 +90,7 @@ func (r *run) lives() {
 	}
 }
 
-func TestBesideALeakEveryInnocentLivesAndIsExplained(t *testing.T) {
+func TestReap_innocentsLiveAndAreExplained(t *testing.T) {
 	t.Parallel()
 	for _, uid := range users() {
 		t.Run(fmt.Sprintf("uid %d", uid), func(t *testing.T) {
@@ -393,7 +393,7 @@ func TestAnotherUsersLeakIsReportedAsNotPermitted(t *testing.T) {
 	}
 }
 
-func TestReapFinishesWhatACamwardenLeftWhateverItsAge(t *testing.T) {
+func TestReap_endsOurOrphansOfAnyAge(t *testing.T) {
 	t.Parallel()
 	for _, uid := range users() {
 		t.Run(fmt.Sprintf("uid %d", uid), func(t *testing.T) {
@@ -420,7 +420,7 @@ func TestReapFinishesWhatACamwardenLeftWhateverItsAge(t *testing.T) {
 	}
 }
 
-func TestReapGivesUpInTimeOnWhatCannotDie(t *testing.T) {
+func TestReap_givesUpOnWhatCannotDie(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, []camsim.Config{{Temper: camsim.MuteAtConnect, Name: "leak"}})
 	r := s.ffmpegOn("leak", overTCP, oneFrame)

@@ -16,7 +16,7 @@ import (
 // strayName is a stream with our prefix that another host may have made.
 const strayName = "camwarden-elsewhere-0badcafe"
 
-func TestTheNextRunRemovesExactlyTheStreamsOfAKilledOne(t *testing.T) {
+func TestRelay_nextRunRemovesStreamsOfAKilledOne(t *testing.T) {
 	t.Parallel()
 	for _, phase := range []string{"construct", "visit", "destruct"} {
 		t.Run(phase, func(t *testing.T) {
@@ -151,7 +151,7 @@ func (s *site) reaches(phase string, r *run, random chance) bool {
 }
 
 // Two runs at a time: neither removes what the other uses, and the last one leaves nothing.
-func TestRunsBesideEachOtherLeaveNothing(t *testing.T) {
+func TestRelay_runsBesideEachOther(t *testing.T) {
 	t.Parallel()
 	kinds(t, func(t *testing.T, genuine bool) {
 		s := newSite(t, healthy(4), limitedTo(4), through(relaying{genuine: genuine}))

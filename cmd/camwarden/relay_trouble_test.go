@@ -55,7 +55,7 @@ func troubles() map[string]func(net.Listener) {
 	}
 }
 
-func TestAGo2rtcInTroubleIsBoundedAndTheNextSourceHasItsTurn(t *testing.T) {
+func TestRelay_inTroubleGivesTheNextItsTurn(t *testing.T) {
 	t.Parallel()
 	for name, trouble := range troubles() {
 		t.Run(name, func(t *testing.T) {
@@ -113,7 +113,7 @@ func TestAGo2rtcThatAnswersSlowlyIsBounded(t *testing.T) {
 	}
 }
 
-func TestAGo2rtcThatRestartsInARoundLosesNothing(t *testing.T) {
+func TestRelay_restartsInARound(t *testing.T) {
 	t.Parallel()
 	kinds(t, func(t *testing.T, genuine bool) {
 		s := newSite(t, healthy(6), through(relaying{genuine: genuine, sources: "go2rtc, rtsp"}))
@@ -137,7 +137,7 @@ func TestAGo2rtcThatRestartsInARoundLosesNothing(t *testing.T) {
 	})
 }
 
-func TestAGo2rtcThatDiesInARoundIsUnverifiedUntilItIsBack(t *testing.T) {
+func TestRelay_deadIsUnverifiedUntilItIsBack(t *testing.T) {
 	t.Parallel()
 	kinds(t, func(t *testing.T, genuine bool) {
 		s := newSite(t, healthy(6), through(relaying{genuine: genuine, sources: "go2rtc, rtsp"}))
@@ -173,7 +173,7 @@ func TestAGo2rtcThatDiesInARoundIsUnverifiedUntilItIsBack(t *testing.T) {
 }
 
 // A go2rtc that is stopped takes a picture's request and never answers: that is found out after 3 s, not at the visit's end.
-func TestAGo2rtcThatHangsInARoundIsLeftToTheNextSource(t *testing.T) {
+func TestRelay_hungIsLeftToTheNextSource(t *testing.T) {
 	t.Parallel()
 	kinds(t, func(t *testing.T, genuine bool) {
 		if !genuine {

@@ -267,7 +267,7 @@ func barOf(t *testing.T, path string) int {
 }
 
 // What hangs by frame.jpeg leaves nothing by restream: our own client hangs up, and with it the camera is free.
-func TestARestreamedRoundOfBadCamerasLeavesNothing(t *testing.T) {
+func TestRelay_restreamedRoundOfBadCameras(t *testing.T) {
 	t.Parallel()
 	kinds(t, func(t *testing.T, genuine bool) {
 		s := newSite(t, append(healthy(1),

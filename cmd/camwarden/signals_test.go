@@ -17,7 +17,7 @@ import (
 	"github.com/camwarden/camwarden/pkg/testkit"
 )
 
-func TestASignalEndsTheVisitsAndNotTheReport(t *testing.T) {
+func TestSignal_endsTheVisitsNotTheReport(t *testing.T) {
 	t.Parallel()
 	for i, signal := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP} {
 		for _, uid := range eitherUser(i) {
@@ -67,12 +67,12 @@ func TestADoctorThatIsInterruptedSaysSo(t *testing.T) {
 	})
 }
 
-func TestSignalsAtEachPhaseLeaveNothing(t *testing.T) {
+func TestSignal_atEachPhaseLeavesNothing(t *testing.T) {
 	t.Parallel()
 	signalRounds(t, chance{}, 4)
 }
 
-func TestSoakSignalsAtRandomMomentsLeaveNothing(t *testing.T) {
+func TestSoakSignal_atRandomMoments(t *testing.T) {
 	testkit.Soak(t, "takes minutes")
 	t.Parallel()
 	signalRounds(t, drawn(t), 60)
@@ -123,7 +123,7 @@ func signalRounds(t *testing.T, random chance, moments int) {
 }
 
 // Whoever started camwarden under nohup, or with its signals ignored, meant it.
-func TestAnIgnoredSignalStaysIgnored(t *testing.T) {
+func TestSignal_ignoredStaysIgnored(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, []camsim.Config{{Temper: camsim.SilentAfterPlay}})
 	r := s.start(append([]string{"sh", "-c", `trap '' HUP; exec camwarden "$@"`}, s.round("office", "--timeout", "5m")...)...)
@@ -143,7 +143,7 @@ echo deaf >>"$HOME/deaf"
 exec sleep 600
 `
 
-func TestASecondSignalEndsTheChildrenAtOnce(t *testing.T) {
+func TestSignal_secondEndsTheChildrenAtOnce(t *testing.T) {
 	t.Parallel()
 	for _, uid := range eitherUser(1) {
 		t.Run(fmt.Sprint("uid ", uid), func(t *testing.T) {
@@ -195,7 +195,7 @@ func TestASecondSignalEndsTheChildrenAtOnce(t *testing.T) {
 }
 
 // A reader that goes away after one line, as head does, neither ends a round nor spoils its work.
-func TestALostReaderChangesNothing(t *testing.T) {
+func TestStdout_lostReaderChangesNothing(t *testing.T) {
 	t.Parallel()
 	const talkative = "exec ffmpeg \"$@\"\n" // a script, which is warned of at the start, before any camera is visited
 	for name, line := range map[string]string{
@@ -223,7 +223,7 @@ func TestALostReaderChangesNothing(t *testing.T) {
 }
 
 // A report that cannot be written for another reason is told, and turns a 0 into a 1. The work is done all the same.
-func TestAFullDiskBehindStdoutIsToldAndTheWorkIsDone(t *testing.T) {
+func TestStdout_fullDiskIsToldAndTheWorkIsDone(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, []camsim.Config{{Temper: camsim.Healthy}, {Temper: camsim.SilentAfterPlay}}, byRTSP)
 	for _, subnet := range []string{"well", "office"} {
@@ -259,7 +259,7 @@ func (s *site) worked(r *run, code int, cameras ...string) {
 }
 
 // Cron gives next to nothing: no terminal, no HOME, a short PATH, no folder of one's own.
-func TestARoundFromCron(t *testing.T) {
+func TestRound_fromCron(t *testing.T) {
 	t.Parallel()
 	ffmpeg, _ := exec.LookPath("ffmpeg")
 	for _, uid := range eitherUser(1) {

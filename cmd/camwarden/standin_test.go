@@ -63,7 +63,7 @@ func misbehaviours() []struct{ name, script, class string } {
 }
 
 // Whatever an ffmpeg does, its visit ends in time and with a reason, the other camera's picture comes, and nothing is left.
-func TestNoMisbehavingFFmpegHoldsUpOrOutlivesARound(t *testing.T) {
+func TestFFmpeg_misbehavingNeverOutlivesARound(t *testing.T) {
 	t.Parallel()
 	const timeout = 2 * time.Second // of the one that misbehaves until it has passed; the others have all the time they need
 	for i, m := range misbehaviours() {

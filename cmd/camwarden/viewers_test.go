@@ -16,9 +16,9 @@ import (
 // a round.
 const longestGap = 10 * time.Second
 
-// TestAViewerIsLeftAloneThroughRounds watches by RTSP and by MJPEG over HTTP, once on the user's own stream of a camera and
+// TestViewer_isLeftAloneThroughRounds watches by RTSP and by MJPEG over HTTP, once on the user's own stream of a camera and
 // once on ours, through many rounds.
-func TestAViewerIsLeftAloneThroughRounds(t *testing.T) {
+func TestViewer_isLeftAloneThroughRounds(t *testing.T) {
 	t.Parallel()
 	rounds := 3
 	if testkit.IsLong() {
@@ -106,7 +106,7 @@ func viewersThroughRounds(t *testing.T, genuine, ours bool, rounds int) {
 }
 
 // Viewers of kinds that the tests have no program for, and consumers that are none.
-func TestEveryKindOfViewerKeepsItsStream(t *testing.T) {
+func TestViewer_everyKindKeepsItsStream(t *testing.T) {
 	t.Parallel()
 	kinds := map[string]struct {
 		viewer camsim.Viewer
@@ -152,7 +152,7 @@ func TestEveryKindOfViewerKeepsItsStream(t *testing.T) {
 }
 
 // A picture taken from somebody else's stream that hangs there is not flushed: its viewer would see the test picture.
-func TestAPictureThatHangsOnTheUsersStreamIsSaidAndNotFlushed(t *testing.T) {
+func TestStreams_hungPictureOfTheUsersIsKept(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, []camsim.Config{{Temper: camsim.LongGOP, Name: "slow", GOP: time.Minute}}, through(relaying{streams: func(s *site) map[string]string {
 		return map[string]string{"theirs": s.subnet.Cameras[0].URL()}

@@ -65,7 +65,7 @@ func TestWhatLiesInTheWayOfAPictureIsLeftAlone(t *testing.T) {
 }
 
 // What is no file, not ours to read or no record any more is said, kept, and in nobody's way.
-func TestALedgerWithPipesFoldersAndLinksIsReadAroundThem(t *testing.T) {
+func TestLedger_readAroundPipesFoldersAndLinks(t *testing.T) {
 	t.Parallel()
 	for _, uid := range eitherUser(1) {
 		t.Run(fmt.Sprint("uid ", uid), func(t *testing.T) {
@@ -119,7 +119,7 @@ func TestALedgerWithPipesFoldersAndLinksIsReadAroundThem(t *testing.T) {
 }
 
 // While a round hangs, a cleaner takes its folders away: what it waits for ends in time all the same, and is looked for.
-func TestFoldersThatVanishDuringARoundChangeNothing(t *testing.T) {
+func TestRound_foldersVanish(t *testing.T) {
 	t.Parallel()
 	for i, gone := range []string{"state", "out"} {
 		for _, uid := range eitherUser(i) {
@@ -235,7 +235,7 @@ func TestWhatTheHostWithholdsIsToldAsOurOwnTrouble(t *testing.T) {
 
 // Without threads the Go runtime gives up in the middle of everything. The kernel ends the children then, and the next
 // round finishes the rest.
-func TestARoundThatRunsOutOfProcessesLeavesNothingAlive(t *testing.T) {
+func TestRound_outOfProcessesLeavesNothing(t *testing.T) {
 	t.Parallel()
 	if os.Getuid() != 0 {
 		t.Skip("needs root, to be a user who runs nothing else")

@@ -132,7 +132,7 @@ func forbidden() []place {
 	}
 }
 
-func TestAWrongPlaceIsToldBeforeAnyCameraIsDialled(t *testing.T) {
+func TestPlace_wrongIsToldBeforeADial(t *testing.T) {
 	t.Parallel()
 	for _, uid := range eitherUser(1) {
 		places := wrongPlaces()
@@ -259,7 +259,7 @@ func (s *site) scraps(dir string) []string {
 	return found
 }
 
-func TestASpoiltPictureIsOneCamerasFailureAndLeavesNoHalfFile(t *testing.T) {
+func TestPicture_spoiltIsOneCamerasFailure(t *testing.T) {
 	t.Parallel()
 	for _, uid := range eitherUser(1) {
 		t.Run(fmt.Sprint("latest.jpg is a regular file, uid ", uid), func(t *testing.T) {

@@ -80,7 +80,7 @@ func TestAnArgumentNamesCamerasInManyWays(t *testing.T) {
 	}
 }
 
-func TestAURLTakesOverWhatIsConfiguredExceptForItsOwnLogIn(t *testing.T) {
+func TestInventory_urlTakesOverButItsLogIn(t *testing.T) {
 	t.Parallel()
 	for url, want := range map[string]string{
 		"rtsp://192.168.125.19/stream1":             "admin pw-gate",
@@ -106,7 +106,7 @@ func TestAURLTakesOverWhatIsConfiguredExceptForItsOwnLogIn(t *testing.T) {
 	}
 }
 
-func TestAnUnknownCameraIsAUsageFaultThatNamesTheNearest(t *testing.T) {
+func TestInventory_unknownNamesTheNearest(t *testing.T) {
 	t.Parallel()
 	for arg, want := range map[string]string{"gaet": "gate", "nvr3": "nvr1 or nvr2", "nonsense": "rtsp://", "yard.lam": "yard.lan"} {
 		_, err := house().Pick([]string{arg}, lookup)
@@ -120,7 +120,7 @@ func TestAnUnknownCameraIsAUsageFaultThatNamesTheNearest(t *testing.T) {
 	}
 }
 
-func TestASubnetSelectsTheCamerasWithinItAndSaysWhatItCouldNotKnow(t *testing.T) {
+func TestSelect_subnetSaysWhatItCouldNotKnow(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct{ args, subnets, cameras, key, blind string }{
 		{"192.168.125.77/24", "192.168.125.0/24", "gate yard mapped", "192.168.125.0+24", "lost.lan"},

@@ -47,7 +47,7 @@ func write(t *testing.T, mode os.FileMode, content string) string {
 	return path
 }
 
-func TestAPasswordFileHoldsOneLineThatOthersCannotRead(t *testing.T) {
+func TestPasswordFile_oneLineForItsOwner(t *testing.T) {
 	t.Parallel()
 	for content, want := range map[string]string{"hunter2": "hunter2", "hunter2\n": "hunter2", "hunter2\r\n": "hunter2", " a b ": " a b "} { //nolint:gocritic // the blanks are the case
 		if got, err := (camera.Secret{File: write(t, 0o600, content)}).Reveal(); got != want || err != nil {
@@ -113,7 +113,7 @@ func TestAMissingVariableIsExplainedWithCron(t *testing.T) {
 	}
 }
 
-func TestSecretsOfAServiceManagerAreAcceptedWithANotice(t *testing.T) {
+func TestPasswordFile_ofAServiceManager(t *testing.T) {
 	dir := t.TempDir()
 	t.Setenv("CREDENTIALS_DIRECTORY", dir)
 	path := filepath.Join(dir, "gate")

@@ -74,7 +74,7 @@ func TestABadURLIsRefusedWithoutShowingAnyOfIt(t *testing.T) {
 	}
 }
 
-func TestTheURLForTheChildDialsTheAddressAndCarriesAnyPassword(t *testing.T) {
+func TestURL_forTheChildCarriesAnyPassword(t *testing.T) {
 	t.Parallel()
 	c := camera.Camera{Scheme: "rtsp", Host: "gate.lan", Port: 8554, Path: "/a?b=c", Username: "ad:min"}
 	for _, password := range []string{"p@ss/w#rd", "100%&'x y+z?:", "パス", `"\`, ""} {

@@ -28,7 +28,7 @@ func shows(t *testing.T, run ffmpegRun, picture int) {
 	}
 }
 
-func TestEveryCodecGivesFFmpegACleanPictureOverUDPOrTLS(t *testing.T) {
+func TestCodec_cleanPictureOverUDPOrTLS(t *testing.T) {
 	t.Parallel()
 	for i, codec := range camsim.Codecs() {
 		t.Run(string(codec), func(t *testing.T) {

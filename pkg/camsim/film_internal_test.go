@@ -16,7 +16,7 @@ func mustLoad(t *testing.T, codec Codec) *film {
 	return film
 }
 
-func TestTheClipsBeginWithKeyFramesAndHaveOneSecondOfEachPicture(t *testing.T) {
+func TestClip_oneSecondOfEachPicture(t *testing.T) {
 	t.Parallel()
 	size := 0
 	for _, clip := range [][]byte{movingH264, calmH264, slicesH264, movingH265, calmH265, reorderedH265, openH265, picturesMJPEG} {
@@ -82,7 +82,7 @@ func TestEachCodecIsWhatItsNameSays(t *testing.T) {
 	}
 }
 
-func TestWhatIsShownIsShownOnceAndWithoutAGapWhateverTheOrderOfSending(t *testing.T) {
+func TestFilm_shownOnceAndWithoutAGap(t *testing.T) {
 	t.Parallel()
 	for _, codec := range Codecs() {
 		film := mustLoad(t, codec)
@@ -104,7 +104,7 @@ func TestWhatIsShownIsShownOnceAndWithoutAGapWhateverTheOrderOfSending(t *testin
 	}
 }
 
-func TestAnOpenGroupEndsItsSequenceBeforeItBeginsAnew(t *testing.T) {
+func TestFilm_openGroupEndsItsSequence(t *testing.T) {
 	t.Parallel()
 	for _, loop := range mustLoad(t, H265CRA).loops {
 		for i, frame := range loop {
@@ -186,7 +186,7 @@ func TestAFeedHasItsKeyFramesWhereItWasAsked(t *testing.T) {
 	}
 }
 
-func TestTheLastPacketOfAKeyFrameIsToldFromEveryOther(t *testing.T) {
+func TestFilm_lastPacketOfAKeyFrame(t *testing.T) {
 	t.Parallel()
 	for _, codec := range Codecs() {
 		film := mustLoad(t, codec)

@@ -163,7 +163,7 @@ func (r *relay) counts(what string, holds func(camsim.Go2rtcCounts) bool) {
 	}
 }
 
-func TestARelayTakesAPictureOfEachCodecAndLetsGoAtOnce(t *testing.T) {
+func TestRelay_pictureOfEachCodec(t *testing.T) {
 	t.Parallel()
 	r := startRelay(t, camsim.Go2rtcConfig{})
 	for i, codec := range camsim.Codecs() {

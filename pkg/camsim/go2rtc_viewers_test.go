@@ -24,7 +24,7 @@ func (r *relay) player(name string) *client {
 	return &client{t: r.t, conn: conn, reader: bufio.NewReader(conn), url: r.StreamURL(name)}
 }
 
-func TestAStreamIsServedByRTSPUntilThePlayerHangsUp(t *testing.T) {
+func TestRelay_servesRTSPUntilHangUp(t *testing.T) {
 	t.Parallel()
 	camera := start(t, camsim.Config{Temper: camsim.Healthy})
 	r := startRelay(t, camsim.Go2rtcConfig{})

@@ -22,7 +22,7 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-func TestAHealthyCameraSendsAKeyFrameFirstAndThenOneASecond(t *testing.T) {
+func TestHealthy_keyFrameFirstThenOneASecond(t *testing.T) {
 	t.Parallel()
 	camera := start(t, camsim.Config{Temper: camsim.Healthy})
 	client := dial(t, camera)
@@ -62,7 +62,7 @@ func TestEachSessionHasItsOwnKeyFrameAtOnce(t *testing.T) {
 	}
 }
 
-func TestAnotherPathIsNotFoundAndAQueryBelongsToThePath(t *testing.T) {
+func TestPath_queryBelongsToIt(t *testing.T) {
 	t.Parallel()
 	camera := start(t, camsim.Config{Temper: camsim.Healthy, Path: "/cam/realmonitor?channel=1&subtype=0"})
 	client := dial(t, camera)
@@ -151,7 +151,7 @@ func TestLoginsAreCountedByOutcome(t *testing.T) {
 	}
 }
 
-func TestSlotsAreRefusedAsConfiguredAndFreedByTheEndOfASession(t *testing.T) {
+func TestSlots_refusedAsConfigured(t *testing.T) {
 	t.Parallel()
 	for _, full := range []camsim.Full{camsim.RefuseSetup, camsim.CloseAtPlay} {
 		t.Run(string(full), func(t *testing.T) {
@@ -182,7 +182,7 @@ func TestSlotsAreRefusedAsConfiguredAndFreedByTheEndOfASession(t *testing.T) {
 	}
 }
 
-func TestASlotLingersAfterAnAbruptEndAndNotAfterTeardown(t *testing.T) {
+func TestSlots_lingerAfterAnAbruptEnd(t *testing.T) {
 	t.Parallel()
 	linger := 1500 * time.Millisecond
 	for _, full := range []camsim.Full{camsim.RefuseSetup, camsim.CloseAtPlay} {

@@ -243,7 +243,7 @@ func TestAFloodedClientIsStillHeard(t *testing.T) {
 }
 
 // No t.Parallel: it measures the memory of the process.
-func TestAFloodIsHeldBackByAClientThatDoesNotReadAndNeedsNoMemory(t *testing.T) { //nolint:paralleltest // see above
+func TestFlood_heldBackNeedsNoMemory(t *testing.T) { //nolint:paralleltest // see above
 	heap := func() uint64 {
 		sample := []metrics.Sample{{Name: "/memory/classes/heap/objects:bytes"}}
 		metrics.Read(sample)

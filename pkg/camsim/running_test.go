@@ -14,7 +14,7 @@ import (
 	"github.com/camwarden/camwarden/pkg/testkit"
 )
 
-func TestClientsOfARunningStreamSeeTheSameKeyFrameAtTheSameTime(t *testing.T) {
+func TestRunning_oneKeyFrameForAllClients(t *testing.T) {
 	t.Parallel()
 	camera := start(t, camsim.Config{Temper: camsim.Healthy, GOP: 2 * time.Second, JoinAnywhere: true})
 	if !camera.LastKeyFrame().IsZero() {
@@ -47,7 +47,7 @@ func TestClientsOfARunningStreamSeeTheSameKeyFrameAtTheSameTime(t *testing.T) {
 	}
 }
 
-func TestTheLastByteOfAKeyFrameIsNotedWhenItIsWritten(t *testing.T) {
+func TestRunning_lastByteOfAKeyFrameIsNoted(t *testing.T) {
 	t.Parallel()
 	all := []camsim.Config{{Codec: camsim.H264Slices}, {Codec: camsim.MJPEG}, {Codec: camsim.H264}, {Codec: camsim.H265CRA}, {TLS: true}}
 	for _, config := range testkit.Some(all, all[:2]...) {
@@ -67,7 +67,7 @@ func TestTheLastByteOfAKeyFrameIsNotedWhenItIsWritten(t *testing.T) {
 	}
 }
 
-func TestATLSCameraIsBelievedByThoseWhoTrustItsCertificate(t *testing.T) {
+func TestTLS_believedByItsCertificate(t *testing.T) {
 	t.Parallel()
 	for _, temper := range []camsim.Temper{camsim.Healthy, camsim.MuteAtDescribe} { // either kind of server
 		camera := start(t, camsim.Config{Temper: temper, TLS: true, Username: "user", Password: "secret"})

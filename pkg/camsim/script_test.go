@@ -33,7 +33,7 @@ func take(c *client, step int, wait time.Duration) (answer, error) {
 	return c.try(wait, [...]string{options: "OPTIONS", describe: "DESCRIBE", play: "PLAY"}[step], c.url)
 }
 
-func TestAConversationBreaksAtTheStepTheTemperNames(t *testing.T) {
+func TestScript_breaksAtTheStepOfTheTemper(t *testing.T) {
 	t.Parallel()
 	for temper, want := range map[camsim.Temper]struct {
 		step   int    // the first that gets no 200
@@ -106,7 +106,7 @@ func checkEnding(t *testing.T, want string, got answer, err error) {
 	}
 }
 
-func TestAMuteCameraStillCountsTheTeardownItDoesNotAnswer(t *testing.T) {
+func TestScript_muteCountsTheTeardown(t *testing.T) {
 	t.Parallel()
 	camera := start(t, camsim.Config{Temper: camsim.MuteAtPlay})
 	client := dial(t, camera)
@@ -123,7 +123,7 @@ func TestAMuteCameraStillCountsTheTeardownItDoesNotAnswer(t *testing.T) {
 	})
 }
 
-func TestAMuteCameraDoesNotEvenAnswerNonsenseByHangingUp(t *testing.T) {
+func TestScript_muteDoesNotHangUpOnNonsense(t *testing.T) {
 	t.Parallel()
 	for temper, step := range map[camsim.Temper]int{camsim.MuteAtConnect: options, camsim.MuteAtOptions: options, camsim.MuteAtDescribe: describe, camsim.GarbageAnswers: options} {
 		t.Run(string(temper), func(t *testing.T) {
@@ -151,7 +151,7 @@ func TestAMuteCameraDoesNotEvenAnswerNonsenseByHangingUp(t *testing.T) {
 	}
 }
 
-func TestSilentAfterPlaySendsNothingAndStillAnswers(t *testing.T) {
+func TestScript_silentAfterPlayStillAnswers(t *testing.T) {
 	t.Parallel()
 	camera := start(t, camsim.Config{Temper: camsim.SilentAfterPlay})
 	client := dial(t, camera)
@@ -183,7 +183,7 @@ func TestRTCPOnlyDripsSenderReportsAndNoVideo(t *testing.T) {
 	client.teardown()
 }
 
-func TestResetsMidFrameLeavesAKeyFrameWithoutItsEnd(t *testing.T) {
+func TestScript_resetsMidFrameHasNoEnd(t *testing.T) {
 	t.Parallel()
 	camera := start(t, camsim.Config{Temper: camsim.ResetsMidFrame})
 	client := dial(t, camera)
@@ -255,7 +255,7 @@ func TestNobodyListensAtACameraThatRefuses(t *testing.T) {
 	}
 }
 
-func TestACameraThatDropsSYNLeavesTheDialUnansweredAndHoldsNoConnectionToItself(t *testing.T) {
+func TestDropsSYN_leavesTheDialUnanswered(t *testing.T) {
 	t.Parallel()
 	camera := start(t, camsim.Config{Temper: camsim.DropsSYN})
 	for range 3 {

@@ -50,7 +50,7 @@ func TestEveryTemperHasANameOfItsOwnAndASentence(t *testing.T) {
 	}
 }
 
-func TestCloseEndsEveryTemperWithClientsAndFreesThePort(t *testing.T) {
+func TestClose_endsEveryTemperWithClients(t *testing.T) {
 	t.Parallel()
 	for _, temper := range slices.Concat(camsim.Tempers(), camsim.HostileTempers()) {
 		t.Run(string(temper), func(t *testing.T) {
@@ -121,7 +121,7 @@ func TestCloseEndsWatchedSessions(t *testing.T) {
 	}
 }
 
-func TestASubnetGivesAddressesInTurnAndFindsCamerasByName(t *testing.T) {
+func TestSubnet_addressesInTurn(t *testing.T) {
 	t.Parallel()
 	prefix := camsim.DrawSubnet()
 	if first := prefix.Addr().As4(); prefix.Bits() != 24 || first[0] != 127 || first[1] < 10 || first[1] > 250 {

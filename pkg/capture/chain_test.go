@@ -138,7 +138,7 @@ func TestACancelledVisitAsksNobody(t *testing.T) {
 	}
 }
 
-func TestAChainKeepsTheSourcesThatWorkAndSaysWhichDoNot(t *testing.T) {
+func TestChain_keepsTheSourcesThatWork(t *testing.T) {
 	t.Parallel()
 	var asked []string
 	broken := answer{name: "broken", asked: &asked, check: fault.New(fault.Local, "", "program missing").WithHint("install it")}
@@ -179,7 +179,7 @@ type atHand struct {
 
 func (a atHand) StandBy() error { return a.glance }
 
-func TestAtAGlanceOnlyAMissingProgramRulesASourceOut(t *testing.T) {
+func TestChain_missingProgramRulesOut(t *testing.T) {
 	t.Parallel()
 	missing := fault.New(fault.NoSource, "", "not found").WithHint("install it")
 	unasked := answer{name: "unasked", check: errors.New("was asked")}

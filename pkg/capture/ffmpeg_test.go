@@ -82,7 +82,7 @@ func (w workbench) visit(t *testing.T, program string, v Visit, limit time.Durat
 	return source.Capture(ctx, v)
 }
 
-func TestExitZeroIsNotTrusted(t *testing.T) {
+func TestFFmpeg_exitZeroIsNotTrusted(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
 		behaviour string
@@ -119,7 +119,7 @@ func TestExitZeroIsNotTrusted(t *testing.T) {
 	}
 }
 
-func TestAnFFmpegThatIgnoresTERMIsKilledAndItsSlotCools(t *testing.T) {
+func TestFFmpeg_ignoresTERMAndItsSlotCools(t *testing.T) {
 	t.Parallel()
 	for limit := time.Second; ; limit *= 3 {
 		w, program := newWorkbench(t), testkit.FFmpegFor(t, "deaf")
@@ -157,7 +157,7 @@ func TestACancelledVisitIsNotCalledATimeout(t *testing.T) {
 	}
 }
 
-func TestThePasswordGoesInByStdinAndComesOutNowhere(t *testing.T) {
+func TestFFmpeg_passwordByStdinAndNowhereElse(t *testing.T) {
 	t.Parallel()
 	for _, behaviour := range testkit.Some([]string{"tells", "floods-stderr", "half"}, "tells", "half") {
 		w := newWorkbench(t)
@@ -184,7 +184,7 @@ func TestThePasswordGoesInByStdinAndComesOutNowhere(t *testing.T) {
 	}
 }
 
-func TestAnOldFFmpegGetsTheURLAsAnArgumentAndSaysSo(t *testing.T) {
+func TestFFmpeg_oldGetsTheURLAsAnArgument(t *testing.T) {
 	t.Parallel()
 	w := newWorkbench(t)
 	program := testkit.FFmpegFor(t, "old")

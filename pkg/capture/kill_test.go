@@ -61,7 +61,7 @@ func visitUntilKilled(address, dir string) error {
 }
 
 // The slow camera takes 300 ms for each answer, so a visit can be killed between any two words.
-func TestKilledAtAnyMomentItsConnectionIsGoneAtOnceAndNobodyHoldsIt(t *testing.T) {
+func TestRTSP_killedHoldsNoConnection(t *testing.T) {
 	t.Parallel()
 	testkit.RealFFmpeg(t)
 	for n := range 5 { // before the first request, and after OPTIONS, DESCRIBE, SETUP and PLAY

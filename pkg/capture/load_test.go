@@ -14,7 +14,7 @@ import (
 )
 
 // A dozen that are started at once would all be ready at the same late moment. Once loaded, they wait for their cameras together.
-func TestOfManyFFmpegsOnlyTwoForEachProcessorAreLoadedAtOnce(t *testing.T) {
+func TestLoad_twoFFmpegsForEachProcessor(t *testing.T) {
 	t.Parallel()
 	w := newWorkbench(t)
 	program := testkit.FFmpegFor(t, "loads")
@@ -41,7 +41,7 @@ func TestOfManyFFmpegsOnlyTwoForEachProcessorAreLoadedAtOnce(t *testing.T) {
 	}
 }
 
-func TestAVisitThatFindsNoPlaceToLoadItsFFmpegInTimeIsNotTried(t *testing.T) {
+func TestLoad_noPlaceInTimeIsNotTried(t *testing.T) {
 	t.Parallel()
 	w := newWorkbench(t)
 	source := w.source(testkit.FFmpegFor(t, "good"))
@@ -73,7 +73,7 @@ func TestAVisitThatFindsNoPlaceToLoadItsFFmpegInTimeIsNotTried(t *testing.T) {
 }
 
 // Whoever never says a word must not keep the rest from their cameras.
-func TestAnFFmpegThatSaysNothingKeepsItsPlaceForAWhileOnly(t *testing.T) {
+func TestLoad_silentFFmpegKeepsItsPlaceAWhile(t *testing.T) {
 	t.Parallel()
 	source := newWorkbench(t).source("ffmpeg")
 	ctx, cancel := context.WithTimeout(t.Context(), 10*loadLimit)
@@ -151,7 +151,7 @@ func TestASourceThatStartsNothingHeavyNeedsNoRoom(t *testing.T) {
 
 // A recorder has many channels behind one address. Those that wait for one of its connections must not keep other cameras
 // from theirs.
-func TestAVisitThatWaitsForASlotGivesItsRoomToOthers(t *testing.T) {
+func TestLoad_waitingForASlotGivesRoom(t *testing.T) {
 	t.Parallel()
 	w := newWorkbench(t)
 	program := testkit.FFmpegFor(t, "loads")

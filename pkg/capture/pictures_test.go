@@ -181,7 +181,7 @@ func TestACameraThatSendsJPEGNeedsNoChild(t *testing.T) {
 	}
 }
 
-func TestAJPEGThatIsTooWideIsMadeSmallerWhereThereIsAnFFmpeg(t *testing.T) {
+func TestPicture_tooWideIsMadeSmaller(t *testing.T) {
 	t.Parallel()
 	_, cam := start(t, camsim.Config{Temper: camsim.Healthy, Codec: camsim.MJPEG})
 	w := newWorkbench(t)

@@ -16,7 +16,7 @@ import (
 	"github.com/camwarden/camwarden/pkg/testkit"
 )
 
-func TestAnOnlyVisitHasItsFFmpegReadyAndGivesItNothingBeforeItHasHungUp(t *testing.T) {
+func TestPoised_readyForAnOnlyVisit(t *testing.T) {
 	t.Parallel()
 	sim, cam := start(t, camsim.Config{Temper: camsim.LateKeyFrame})
 	w := newWorkbench(t)
@@ -89,7 +89,7 @@ func TestAnFFmpegThatWasReadyInVainIsGone(t *testing.T) {
 	}
 }
 
-func TestVisitsThatAreNotAloneStartNoFFmpegBeforeTheyNeedOne(t *testing.T) {
+func TestPoised_notStartedForManyVisits(t *testing.T) {
 	t.Parallel()
 	w := newWorkbench(t)
 	program, calls := testkit.CountCalls(t, testkit.FFmpegFor(t, "good"))

@@ -20,7 +20,7 @@ import (
 	"github.com/camwarden/camwarden/pkg/testkit"
 )
 
-func TestASlotCoolsExactlyWhenASessionEndedWithoutTEARDOWN(t *testing.T) {
+func TestRTSP_slotCoolsWithoutTEARDOWN(t *testing.T) {
 	t.Parallel()
 	few := []camsim.Temper{camsim.Healthy, camsim.MuteAtDescribe, camsim.MuteAtSetup, camsim.MuteAtPlay, camsim.ClosesAtPlay, camsim.SilentAfterPlay}
 	for _, temper := range testkit.Some(camsim.Tempers(), few...) {
@@ -69,7 +69,7 @@ func notConnected(t *testing.T, address netip.AddrPort) {
 	}
 }
 
-func TestAfterRTSPTheSourceFFmpegGetsItsTurnOnlyWhereItWouldNotRepeatARefusal(t *testing.T) {
+func TestRTSP_ffmpegDoesNotRepeatARefusal(t *testing.T) {
 	t.Parallel()
 	again := []camsim.Temper{camsim.GarbageAnswers, camsim.GarbageMedia} // class protocol: what one client cannot read, another may
 	few := []camsim.Temper{camsim.Healthy, camsim.WrongPassword, camsim.Refuses, camsim.MuteAtPlay}
@@ -157,7 +157,7 @@ func exotic(t *testing.T) (camera.Camera, func() (dials, setups int64)) {
 	}, func() (int64, int64) { return dials.Load(), setups.Load() }
 }
 
-func TestWhatRTSPCannotReadFFmpegMayWithTheOneSlotThereIs(t *testing.T) {
+func TestRTSP_unreadIsLeftToFFmpeg(t *testing.T) {
 	t.Parallel()
 	cam, counts := exotic(t)
 	w := newWorkbench(t)
@@ -181,7 +181,7 @@ func TestWhatRTSPCannotReadFFmpegMayWithTheOneSlotThereIs(t *testing.T) {
 	}
 }
 
-func TestWithoutAnFFmpegACameraThatSendsNoJPEGIsLeftBeforeItGivesASession(t *testing.T) {
+func TestRTSP_noFFmpegNoSessionBesideJPEG(t *testing.T) {
 	t.Parallel()
 	sim, cam := start(t, camsim.Config{Temper: camsim.Digest, Username: "viewer", Password: odd})
 	w := newWorkbench(t)
@@ -206,7 +206,7 @@ func TestWithoutAnFFmpegACameraThatSendsNoJPEGIsLeftBeforeItGivesASession(t *tes
 	}
 }
 
-func TestBehindASourceThatWorksFFmpegIsAskedWhatItCanOnlyWhenItsTurnComes(t *testing.T) {
+func TestRTSP_ffmpegIsAskedInItsTurn(t *testing.T) {
 	t.Parallel()
 	w := newWorkbench(t)
 	broken := testkit.FFmpegFor(t, "not") // exits 0 and says nothing: Check would refuse it

@@ -34,7 +34,7 @@ func start(t *testing.T, config camsim.Config) (*camsim.Camera, camera.Camera) {
 	}
 }
 
-func TestEachTemperHasItsClassAndStepAndLeavesNothing(t *testing.T) {
+func TestFFmpeg_eachTemperHasItsClassAndStep(t *testing.T) {
 	t.Parallel()
 	ffmpeg := testkit.RealFFmpeg(t)
 	const short, ample = 5 * time.Second, 30 * time.Second
@@ -176,7 +176,7 @@ func TestASilentCameraIsToldTheEndByFFmpegItself(t *testing.T) {
 
 // ffmpeg by itself looks at seven pictures of H.264 and more before it shows one, which are seconds of a camera that sends
 // few; and all that while the connection stands.
-func TestACameraOfOnePictureASecondIsNotWatchedForSeven(t *testing.T) {
+func TestFFmpeg_onePictureASecondIsNotWatched7(t *testing.T) {
 	t.Parallel()
 	stream, err := os.ReadFile(filepath.Join("..", "camsim", "clip", "calm.h264"))
 	if err != nil {
@@ -237,7 +237,7 @@ func TestARedirectedPictureIsNotTakenForTheCameras(t *testing.T) {
 	}
 }
 
-func TestAVisitWithoutPatienceIsBoundedAllTheSame(t *testing.T) {
+func TestFFmpeg_visitWithoutPatienceIsBounded(t *testing.T) {
 	t.Parallel()
 	ffmpeg := testkit.RealFFmpeg(t)
 	_, cam := start(t, camsim.Config{Temper: camsim.MuteAtConnect})

@@ -72,7 +72,7 @@ func TestTheShapeIsToldByTheFramesOfEveryOutput(t *testing.T) {
 	}
 }
 
-func TestAnInputThatDoesNotSayWhereItLeadsIsToldByItsSocket(t *testing.T) {
+func TestCamera_toldByTheSocketOfAnInput(t *testing.T) {
 	t.Parallel()
 	for _, input := range []string{
 		"-f concat -safe 0 -protocol_whitelist pipe,rtsp,rtp,tcp,udp -i pipe:0", "-i -", "-f concat -i list.ffconcat",
@@ -153,7 +153,7 @@ func TestNoSecretIsInTheText(t *testing.T) {
 	}
 }
 
-func TestTheTextCanBeTypedAgainAndDoesNotSpeakToTheTerminal(t *testing.T) {
+func TestText_canBeTypedAgain(t *testing.T) {
 	t.Parallel()
 	l := cmdline.Read([]string{"ffmpeg", "-i", "rtsp://10.0.0.1/a b", "-vf", "drawtext=text='it''s'", "", "out\x1b[31m\n.jpg", "門.jpg"})
 	want := `ffmpeg -i 'rtsp://10.0.0.1/a b' -vf 'drawtext=text='\''it'\'''\''s'\''' '' 'out?[31m?.jpg' 門.jpg`

@@ -132,7 +132,7 @@ func TestEveryProblemIsToldWithItsLine(t *testing.T) {
 	}
 }
 
-func TestAllProblemsOfAFileAreToldAtOnceInTheOrderOfItsLines(t *testing.T) {
+func TestProblems_allAtOnceInOrder(t *testing.T) {
 	t.Parallel()
 	path := write(t, "cooldown: 5\nsubnets: {office: [nobody]}\nreap: {older_than: x}\ncameras:\n  - {id: a, host: h, port: 0}\n")
 	_, err := config.Load(path, noEnv)

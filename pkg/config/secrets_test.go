@@ -205,7 +205,7 @@ func TestACredentialOfSystemdIsFoundByItsName(t *testing.T) {
 	}
 }
 
-func TestAVariableForThePasswordMattersOnlyWithAUserName(t *testing.T) {
+func TestSecrets_variableMattersWithAUserName(t *testing.T) {
 	t.Parallel()
 	c := load(t, `defaults: {password_env: HOUSE_PW}
 cameras:

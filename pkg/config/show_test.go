@@ -40,7 +40,7 @@ func TestWhatIsShownOfAConfiguration(t *testing.T) {
 	}
 }
 
-func TestNothingShownOfAConfigurationHoldsASecretOrANull(t *testing.T) {
+func TestShow_neitherSecretNorNull(t *testing.T) {
 	t.Parallel()
 	c := load(t, secretive)
 	inYAML, err := config.MarshalYAML(c.Redacted())

@@ -105,7 +105,7 @@ func TestAKeyFrameIsWholeOrNotGiven(t *testing.T) {
 	}
 }
 
-func TestNewParameterSetsReplaceThoseOfTheDescription(t *testing.T) {
+func TestAccessUnit_newParameterSetsReplace(t *testing.T) {
 	t.Parallel()
 	renewed := "\x68\xce\x0f\xc9"
 	got, _ := assemble(t, described(), []sent{{renewed, 1, false, false}, {first, 1, true, false}})

@@ -63,7 +63,7 @@ func packetsOfAllKinds(t testing.TB) map[string][]byte {
 	}
 }
 
-func TestEveryKindOfPacketIsReadOrRefusedAtAnyLength(t *testing.T) {
+func TestPacket_readOrRefusedAtAnyLength(t *testing.T) {
 	t.Parallel()
 	for name, whole := range packetsOfAllKinds(t) {
 		got, ok := parsePacket(whole)

@@ -434,7 +434,7 @@ func TestACauseSilencesItsConsequences(t *testing.T) {
 	}
 }
 
-func TestWhatIsAcknowledgedIsToldAndCountsForNothing(t *testing.T) {
+func TestExamine_acknowledgedCountsForNothing(t *testing.T) {
 	t.Parallel()
 	s := newScene()
 	s.Blind = []observe.Blind{{Where: "connections", Why: "permission denied"}}
@@ -492,7 +492,7 @@ func TestStill_cameraThatGaveOneIsWell(t *testing.T) {
 	}
 }
 
-func TestAnAssumedLimitIsNotBelievedAgainstACameraThatSends(t *testing.T) {
+func TestExamine_assumedLimitOfASendingCamera(t *testing.T) {
 	t.Parallel()
 	s := newScene()
 	for range 4 {

@@ -39,7 +39,7 @@ func TestAWrappedErrorIsFoundAgainWithItsClass(t *testing.T) {
 	}
 }
 
-func TestTheDocumentShowsClassStepMessageHintAndNothingElse(t *testing.T) {
+func TestDocument_classStepMessageHint(t *testing.T) {
 	t.Parallel()
 	got, err := json.Marshal(fault.New(fault.Refused, fault.Connect, "nobody listens").WithHint("is it on?"))
 	if err != nil {

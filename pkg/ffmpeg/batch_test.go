@@ -54,7 +54,7 @@ func (d *Decoder) freeOne() {
 	d.begin()
 }
 
-func TestFramesThatWaitAreDecodedTogetherAndEachGetsItsOwnPicture(t *testing.T) {
+func TestBatch_eachFrameGetsItsOwnPicture(t *testing.T) {
 	t.Parallel()
 	ffmpeg, calls := testkit.CountCalls(t, testkit.RealFFmpeg(t))
 	w := newWorkbench(t)
@@ -144,7 +144,7 @@ func TestWhatGoesWrongTogetherGoesWellAlone(t *testing.T) {
 	}
 }
 
-func TestCancelledTogetherTheyEndAtOnceAndLeaveNothing(t *testing.T) {
+func TestBatch_cancelledEndsAtOnce(t *testing.T) {
 	t.Parallel()
 	w := newWorkbench(t)
 	program, calls := testkit.CountCalls(t, testkit.FFmpegFor(t, "hangs-together"))

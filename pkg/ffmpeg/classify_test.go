@@ -245,7 +245,7 @@ func TestNoErrorSpeaksTheRecordedPassword(t *testing.T) {
 	}
 }
 
-func TestALaterVerboseLineTellsTheStepThatTheErrorLineHides(t *testing.T) {
+func TestClassify_laterLineTellsTheStep(t *testing.T) {
 	t.Parallel()
 	const (
 		connecting = "[tcp @ 0x1] Starting connection attempt to 127.0.0.1 port 554\n"
@@ -294,7 +294,7 @@ func TestARedirectToTheCameraItselfIsNone(t *testing.T) {
 	}
 }
 
-func TestASlotCoolsOnlyWhenTheCameraWasNotToldTheEnd(t *testing.T) {
+func TestSettle_coolsWhenTheEndWasNotTold(t *testing.T) {
 	t.Parallel()
 	const (
 		connected = "[tcp @ 0x1] Starting connection attempt to 127.0.0.1 port 554\n[tcp @ 0x1] Successfully connected to 127.0.0.1 port 554\n"

@@ -82,7 +82,7 @@ func TestACancelledDecodeEndsAtOnce(t *testing.T) {
 	}
 }
 
-func TestAsManyPicturesAreDecodedAtOnceAsThereAreProcessors(t *testing.T) {
+func TestDecode_asManyAsProcessors(t *testing.T) {
 	t.Parallel()
 	w := newWorkbench(t)
 	program := testkit.FFmpegFor(t, "naps")

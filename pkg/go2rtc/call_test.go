@@ -52,7 +52,7 @@ func TestNoTwoCallsOverlap(t *testing.T) {
 	}
 }
 
-func TestALockThatIsHeldElsewhereEndsTheCallAsItSays(t *testing.T) {
+func TestCall_lockHeldElsewhereEndsIt(t *testing.T) {
 	t.Parallel()
 	s := newServer(t)
 	busy := fault.New(fault.Busy, "", "pid 7 speaks to go2rtc")
@@ -73,7 +73,7 @@ func TestALockThatIsHeldElsewhereEndsTheCallAsItSays(t *testing.T) {
 	}
 }
 
-func TestAServerThatCannotBeReachedIsNamedWithWhatToDo(t *testing.T) {
+func TestCall_unreachableServerIsNamed(t *testing.T) {
 	t.Parallel()
 	closed := ownListener(t)
 	refusing := "http://" + closed.Addr().String()
@@ -93,7 +93,7 @@ func TestAServerThatCannotBeReachedIsNamedWithWhatToDo(t *testing.T) {
 	}
 }
 
-func TestAServerThatAnswersSomethingElseIsNotBelieved(t *testing.T) {
+func TestCall_otherAnswersAreNotBelieved(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
 		answer func(http.ResponseWriter, *http.Request) bool
@@ -172,7 +172,7 @@ func TestWhatIsNoHTTPIsSaidWithoutTheQuery(t *testing.T) {
 	}
 }
 
-func TestASlowServerCostsThreeSecondsAndIsAskedForALifeSignBeforeTheNextCall(t *testing.T) {
+func TestCall_slowServerCostsThreeSeconds(t *testing.T) {
 	t.Parallel()
 	s := newServer(t)
 	var hung atomic.Bool
@@ -216,7 +216,7 @@ func TestACallerWhoLeavesIsToldSo(t *testing.T) {
 	wantFault(t, err, fault.Cancelled)
 }
 
-func TestARedirectWithinTheServerIsFollowedWithTheSameMethodOnly(t *testing.T) {
+func TestCall_redirectWithTheSameMethodOnly(t *testing.T) {
 	t.Parallel()
 	s := newServer(t)
 	s.set("camwarden-gate", idle(gateSource))
@@ -242,7 +242,7 @@ func TestARedirectWithinTheServerIsFollowedWithTheSameMethodOnly(t *testing.T) {
 	wantFault(t, results[0].Err, fault.Go2rtc, "one path to the next")
 }
 
-func TestTheServerIsReachedBySocketBasePathTLSAndLogIn(t *testing.T) {
+func TestCall_bySocketBasePathTLSAndLogIn(t *testing.T) {
 	t.Parallel()
 	handler := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if user, password, _ := r.BasicAuth(); user != "jäger" || password != "p:w #%ß" {

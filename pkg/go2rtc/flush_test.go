@@ -45,7 +45,7 @@ func releases(s *server) {
 	}
 }
 
-func TestAStuckPictureIsFlushedWithATestPictureOfItsCodecAndTheCameraGivenBack(t *testing.T) {
+func TestFlush_stuckPictureGivesTheCameraBack(t *testing.T) {
 	t.Parallel()
 	for codec, want := range map[string]string{"h264": "h264", "hevc": "h265", "mjpeg": "mjpeg", "": "h264"} {
 		s := newServer(t)
@@ -61,7 +61,7 @@ func TestAStuckPictureIsFlushedWithATestPictureOfItsCodecAndTheCameraGivenBack(t
 	}
 }
 
-func TestNoPictureIsTakenFromATestedStreamUntilItHasItsCameraAgain(t *testing.T) {
+func TestFlush_noPictureUntilTheCameraIsBack(t *testing.T) {
 	t.Parallel()
 	s := newServer(t)
 	releases(s)
@@ -129,7 +129,7 @@ func TestNobodyElseIsShownTheTestPicture(t *testing.T) {
 	wantFault(t, flush(t, s.client(), 5*time.Second, other).Err, fault.Go2rtc, "another source")
 }
 
-func TestAStreamIsNotFlushedWhileAPictureOfItIsTaken(t *testing.T) {
+func TestFlush_notWhileAPictureIsTaken(t *testing.T) {
 	t.Parallel()
 	s := newServer(t)
 	s.set("camwarden-gate", stuck("h264", ours))
@@ -222,7 +222,7 @@ func TestFlush_notWhereNoPictureCanBeHandedOver(t *testing.T) {
 	}
 }
 
-func TestATestPictureThatSomebodyCameToSeeIsNotCalledRestored(t *testing.T) {
+func TestFlush_seenTestPictureIsNotRestored(t *testing.T) {
 	t.Parallel()
 	s := newServer(t)
 	s.set("camwarden-gate", stuck("h264", ours))
@@ -240,7 +240,7 @@ func TestATestPictureThatSomebodyCameToSeeIsNotCalledRestored(t *testing.T) {
 	}
 }
 
-func TestAFlushThatGo2rtcRefusesLeavesTheStreamAsItIs(t *testing.T) {
+func TestFlush_refusedLeavesTheStream(t *testing.T) {
 	t.Parallel()
 	s := newServer(t)
 	s.set("camwarden-gate", stuck("h264", ours))
@@ -256,7 +256,7 @@ func TestAFlushThatGo2rtcRefusesLeavesTheStreamAsItIs(t *testing.T) {
 	}
 }
 
-func TestSeveralStuckStreamsAreFlushedInTheTimeOfOne(t *testing.T) {
+func TestFlush_severalInTheTimeOfOne(t *testing.T) {
 	t.Parallel()
 	s := newServer(t)
 	releases(s)

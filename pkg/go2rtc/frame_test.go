@@ -72,7 +72,7 @@ func TestEverythingElseIsNoPicture(t *testing.T) {
 	}
 }
 
-func TestAPictureThatDoesNotComeIsTheCamerasTimeOut(t *testing.T) {
+func TestFrame_pictureThatDoesNotCome(t *testing.T) {
 	t.Parallel()
 	s := newServer(t)
 	s.instead = func(_ http.ResponseWriter, r *http.Request) bool { <-r.Context().Done(); return true }
@@ -118,7 +118,7 @@ func TestPicturesAreTakenAtOnceAndBesideACall(t *testing.T) {
 	}
 }
 
-func TestAStreamNameThatGo2rtcWouldDialIsNotAskedForAPicture(t *testing.T) {
+func TestFrame_nameThatWouldBeDialled(t *testing.T) {
 	t.Parallel()
 	s := newServer(t)
 	for _, name := range []string{"", "rtsp://127.0.0.1/x", "exec:reboot"} {
@@ -180,7 +180,7 @@ func TestAProbeSaysWhatTheCameraSaid(t *testing.T) {
 	}
 }
 
-func TestAProbeThatGo2rtcDoesNotAnswerIsTheCamerasTimeOut(t *testing.T) {
+func TestProbe_unansweredIsTheCamerasTimeOut(t *testing.T) {
 	t.Parallel()
 	s := newServer(t)
 	s.instead = func(_ http.ResponseWriter, r *http.Request) bool { <-r.Context().Done(); return true }

@@ -26,7 +26,7 @@ func streamFrom(t *testing.T, file string) go2rtc.Stream {
 	return got
 }
 
-func TestWhoWatchesIsReadFromWhatTheServerReallySays(t *testing.T) {
+func TestJudge_viewersAsTheServerSaysThem(t *testing.T) {
 	t.Parallel()
 	const idle, live = false, true
 	for file, want := range map[string]struct {
@@ -131,7 +131,7 @@ func picture(id uint64, agent string) go2rtc.Consumer {
 	return go2rtc.Consumer{ID: id, Format: "keyframe", Protocol: "http", RemoteAddr: fmt.Sprintf("127.0.0.1:%d", id), UserAgent: agent}
 }
 
-func TestAPictureOfOursIsNoViewerAndOneOfADeadRunIsStuck(t *testing.T) {
+func TestJudge_ourPictureIsNoViewer(t *testing.T) {
 	t.Parallel()
 	internal := go2rtc.Consumer{ID: 9, Format: "rtsp", UserAgent: "go2rtc/ffmpeg", Source: "ffmpeg:gate#video=mjpeg"}
 	for name, c := range map[string]struct {
@@ -161,7 +161,7 @@ func TestAPictureOfOursIsNoViewerAndOneOfADeadRunIsStuck(t *testing.T) {
 	}
 }
 
-func TestAPictureThatStaysHalfAMinuteIsStuckAndAViewerIsNot(t *testing.T) {
+func TestJudge_pictureOfHalfAMinuteIsStuck(t *testing.T) {
 	t.Parallel()
 	now := time.Now()
 	list := []go2rtc.Stream{{Name: "gate", Consumers: []go2rtc.Consumer{picture(1, "curl/8"), picture(2, "curl/8"), {ID: 3, Format: "mjpeg"}}}}

@@ -64,7 +64,7 @@ func startReal(t *testing.T, streams string) *running {
 	}
 }
 
-func TestRealServerRegistersTakesAPictureAndForgets(t *testing.T) {
+func TestRealServer_registersAndForgets(t *testing.T) {
 	t.Parallel()
 	registersTakesAPictureAndForgets(t, startReal)
 }
@@ -79,7 +79,7 @@ func TestRealServersStuckPictureIsFlushed(t *testing.T) {
 	flushesAStuckPicture(t, startReal)
 }
 
-func TestRealServersPictureThatNeverComesSaysHowItEnds(t *testing.T) {
+func TestRealServer_pictureThatNeverComes(t *testing.T) {
 	t.Parallel()
 	saysHowAPictureThatNeverComesEnds(t, startReal)
 }

@@ -30,7 +30,7 @@ func one(t *testing.T, c *go2rtc.Client, source go2rtc.Source) go2rtc.Registered
 	return results[0]
 }
 
-func TestAStreamIsRegisteredByOnePatchWithItsSourceUnharmed(t *testing.T) {
+func TestRegister_onePatchSourceUnharmed(t *testing.T) {
 	t.Parallel()
 	s := newServer(t)
 	if r := one(t, s.client(), gate()); !r.Created || r.Err != nil {
@@ -93,7 +93,7 @@ func TestANameThatHasAnotherSourceIsLeftAlone(t *testing.T) {
 	}
 }
 
-func TestALinkToSomebodyElsesStreamIsRemovedAndHisStreamIsNot(t *testing.T) {
+func TestRegister_linkToAnothersStream(t *testing.T) {
 	t.Parallel()
 	s := newServer(t)
 	theirs := connected("rtsp://***@127.0.0.99/stream1", "127.0.0.99:554").with(consumer(3, "mse/fmp4", "Mozilla/5.0"))
@@ -162,7 +162,7 @@ func TestANameThatMayBeHiddenBehindAMaskIsAskedFor(t *testing.T) {
 	wantFault(t, results[0].Err, fault.Go2rtc, "another source")
 }
 
-func TestSourcesThatGo2rtcWouldReadOtherwiseAreRefused(t *testing.T) {
+func TestRegister_sourcesReadOtherwise(t *testing.T) {
 	t.Parallel()
 	s := newServer(t)
 	c := s.client()
@@ -206,7 +206,7 @@ func TestWhatGo2rtcSaysAgainstASourceIsSaid(t *testing.T) {
 	}
 }
 
-func TestAServerThatDiesAmidRegisteringIsNotAskedOnAndOn(t *testing.T) {
+func TestRegister_serverDies(t *testing.T) {
 	t.Parallel()
 	s := newServer(t)
 	s.instead = func(w http.ResponseWriter, r *http.Request) bool {
@@ -228,7 +228,7 @@ func TestAServerThatDiesAmidRegisteringIsNotAskedOnAndOn(t *testing.T) {
 	}
 }
 
-func TestANewLogInIsGivenToAStreamOfTheSameCameraOnly(t *testing.T) {
+func TestRegister_newLogInOfTheSameCamera(t *testing.T) {
 	t.Parallel()
 	s := newServer(t)
 	c := s.client()

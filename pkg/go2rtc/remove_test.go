@@ -29,7 +29,7 @@ func remove(t *testing.T, c *go2rtc.Client, name string) go2rtc.Removal {
 	return results[0]
 }
 
-func TestAnIdleStreamIsRemovedWhateverGo2rtcSaysOfItsFile(t *testing.T) {
+func TestRemove_idleWhateverTheFileSays(t *testing.T) {
 	t.Parallel()
 	for note, file := range map[string]string{"": "", "config file disabled": "delete-noconfig-400.txt"} {
 		s := newServer(t)
@@ -48,7 +48,7 @@ func TestAnIdleStreamIsRemovedWhateverGo2rtcSaysOfItsFile(t *testing.T) {
 	}
 }
 
-func TestARemovalThatGo2rtcOnlyClaimsIsAnError(t *testing.T) {
+func TestRemove_claimedOnlyIsAnError(t *testing.T) {
 	t.Parallel()
 	s := newServer(t)
 	s.set("camwarden-gate", idle(gateSource))
@@ -60,7 +60,7 @@ func TestARemovalThatGo2rtcOnlyClaimsIsAnError(t *testing.T) {
 	}
 }
 
-func TestAStreamIsKeptWhileSomebodyIsGivenItOrItIsConnected(t *testing.T) {
+func TestRemove_keepsWhatIsWatchedOrConnected(t *testing.T) {
 	t.Parallel()
 	live := func(consumers ...string) *stream {
 		return connected("rtsp://***@127.9.8.7:554/stream1", "127.9.8.7:554").with(consumers...)

@@ -50,7 +50,7 @@ func eachGeneration(t *testing.T, patience time.Duration, scenario func(*testing
 	}
 }
 
-func TestSimulatedServerRegistersTakesAPictureAndForgets(t *testing.T) {
+func TestSimulatedServer_registersAndForgets(t *testing.T) {
 	t.Parallel()
 	eachGeneration(t, 0, registersTakesAPictureAndForgets, false, true)
 }
@@ -65,7 +65,7 @@ func TestSimulatedServersStuckPictureIsFlushed(t *testing.T) {
 	eachGeneration(t, 2*time.Second, flushesAStuckPicture, false)
 }
 
-func TestSimulatedServersPictureThatNeverComesSaysHowItEnds(t *testing.T) {
+func TestSimulatedServer_pictureThatNeverComes(t *testing.T) {
 	t.Parallel()
 	saysHowAPictureThatNeverComesEnds(t, func(t *testing.T, streams string) *running {
 		t.Helper()
@@ -78,7 +78,7 @@ func TestSimulatedServersViewerIsSeenAndKept(t *testing.T) {
 	eachGeneration(t, time.Minute, seesAndKeepsAViewer, false, true) // it dials again when a busy host keeps the camera silent for longer
 }
 
-func TestSimulatedServerBehindBasePathLogInAndSocket(t *testing.T) {
+func TestSimulatedServer_basePathLogInSocket(t *testing.T) {
 	t.Parallel()
 	socket := filepath.Join(t.TempDir(), "g.sock")
 	sim, err := camsim.StartGo2rtc(camsim.Go2rtcConfig{

@@ -8,7 +8,7 @@ import (
 	"github.com/camwarden/camwarden/pkg/testkit"
 )
 
-func TestAWholeJPEGIsValidAndToldItsSize(t *testing.T) {
+func TestCheck_wholeJPEGAndItsSize(t *testing.T) {
 	t.Parallel()
 	whole := testkit.Photo(t, 320, 180)
 	thumbnail := append([]byte{0xff, 0xe1, 0x01, 0x02}, append(bytes.Clone(testkit.Photo(t, 16, 16))[:256:256], 0)[:256]...)
@@ -23,7 +23,7 @@ func TestAWholeJPEGIsValidAndToldItsSize(t *testing.T) {
 	}
 }
 
-func TestAnythingButOneWholeJPEGIsRefused(t *testing.T) {
+func TestCheck_refusesAllButOneWholeJPEG(t *testing.T) {
 	t.Parallel()
 	whole := testkit.Photo(t, 320, 180)
 	tiny, huge := bytes.Clone(whole), bytes.Clone(whole)
@@ -56,7 +56,7 @@ func TestAnythingButOneWholeJPEGIsRefused(t *testing.T) {
 	}
 }
 
-func TestStrictFindsAHoleThatTheHeadersDoNotShow(t *testing.T) {
+func TestCheck_strictFindsAHole(t *testing.T) {
 	t.Parallel()
 	whole := testkit.Photo(t, 320, 180)
 	sos := bytes.Index(whole, []byte{0xff, 0xda})

@@ -174,7 +174,7 @@ func TestAReadOnlyLedgerSaysSo(t *testing.T) {
 	localWithHint(t, got.Error, "permission denied", "lease")
 }
 
-func TestAFullDiskIsToldAndLeavesNothingHalfWritten(t *testing.T) {
+func TestLedger_fullDiskLeavesNothingHalf(t *testing.T) {
 	t.Parallel()
 	base := t.TempDir()
 	if err := unix.Mount("tmpfs", base, "tmpfs", 0, "size=64k,mode=0700"); err != nil {
@@ -250,7 +250,7 @@ func TestFoldersThatACleanerTookAwayAreMadeAnew(t *testing.T) {
 	testkit.Check(t, lock.Unlock())
 }
 
-func TestRecordsOutliveTheirWriterAndTornOnesAreSetAside(t *testing.T) {
+func TestRecords_tornOnesAreSetAside(t *testing.T) {
 	t.Parallel()
 	base := t.TempDir()
 	l := open(t, base)

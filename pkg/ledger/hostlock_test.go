@@ -65,7 +65,7 @@ func TestUsersOfOneHostExcludeEachOther(t *testing.T) {
 	}
 }
 
-func TestAHostWithoutASharedFolderStillHasTheUsersOwnLock(t *testing.T) {
+func TestLockHost_withoutASharedFolder(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("needs root, to be a user who may not write to a folder of root's")
 	}

@@ -96,7 +96,7 @@ func TestALeaseStruckByOthersDoesNotComeBack(t *testing.T) {
 	testkit.Check(t, held.Strike())
 }
 
-func TestOnlyTheOwnerCanReadLeasesAndTheyHoldPlainWords(t *testing.T) {
+func TestLease_readByItsOwnerOnly(t *testing.T) {
 	t.Parallel()
 	base := t.TempDir()
 	l := open(t, base)
@@ -138,7 +138,7 @@ func TestOnlyTheOwnerCanReadLeasesAndTheyHoldPlainWords(t *testing.T) {
 	}
 }
 
-func TestACoolingLeaseKeepsItsAddressAndEndsByItself(t *testing.T) {
+func TestLease_coolingEndsByItself(t *testing.T) {
 	t.Parallel()
 	l := open(t, t.TempDir())
 	address := netip.MustParseAddrPort("127.31.0.2:554")
@@ -200,7 +200,7 @@ func TestADeadOwnersLeaseIsFoundAndCanBeAdopted(t *testing.T) {
 	}
 }
 
-func TestAStoppedOwnerIsWedgedOnlyWellAfterItsDeadline(t *testing.T) {
+func TestLease_stoppedOwnerIsWedgedLate(t *testing.T) {
 	t.Parallel()
 	base := t.TempDir()
 	l := open(t, base)

@@ -220,7 +220,7 @@ func TestAKilledHolderLetsGoThoughItsChildLives(t *testing.T) {
 	}
 }
 
-func TestAWedgedHolderIsPassedAndItsReturnTroublesNobody(t *testing.T) {
+func TestLock_wedgedHolderIsPassed(t *testing.T) {
 	t.Parallel()
 	base := t.TempDir()
 	l := open(t, base)
@@ -339,7 +339,7 @@ func TestGoroutinesExcludeEachOther(t *testing.T) {
 }
 
 // Four processes count under the lock while wedged holders of it come, wake, let go and are killed.
-func TestProcessesExcludeEachOtherWhileWedgedHoldersComeAndGo(t *testing.T) {
+func TestLock_excludesWhileHoldersWedge(t *testing.T) {
 	t.Parallel()
 	base := t.TempDir()
 	path := filepath.Join(base, "number")

@@ -9,7 +9,7 @@ import (
 )
 
 // Between the reading of a mark and the question who carries it, the number may have gone to somebody else's process.
-func TestAPidThatWasReusedSinceItsMarkWasReadIsNotOurs(t *testing.T) {
+func TestLook_reusedPidIsNotOurs(t *testing.T) {
 	t.Parallel()
 	table := proc.Default()
 	stat, err := table.Stat(os.Getpid())

@@ -167,7 +167,7 @@ func TestALookPutsTogetherWhatTheTablesSay(t *testing.T) {
 	}
 }
 
-func TestTheCamwardenOfACaptureInAContainerIsNotCalledDead(t *testing.T) {
+func TestLook_camwardenInAContainerIsNotDead(t *testing.T) {
 	t.Parallel()
 	mark := ledger.Mark{
 		Lease: "01KE7Z3M8Q0000000000000000", Owner: proc.Identity{BootID: "0b0b", PID: 7000, Start: 1},
@@ -187,7 +187,7 @@ func TestTheCamwardenOfACaptureInAContainerIsNotCalledDead(t *testing.T) {
 	}
 }
 
-func TestWhoMayHoldACameraByAnInputThatIsClosedToUsIsNotCalledNobody(t *testing.T) {
+func TestLook_hiddenInputIsNotNobody(t *testing.T) {
 	t.Parallel()
 	for line, want := range map[string]bool{"ffmpeg -f concat -i pipe:0 -frames:v 1 -": true, "ffmpeg -f concat -i pipe:0 -c copy rec.mkv": false, "ffmpeg -i in.mp4 out.mkv": false} {
 		files := base().with(10, 7, "ffmpeg", "S", line)
@@ -255,7 +255,7 @@ func TestALookIsLimitedToWhatTheLimitsCover(t *testing.T) {
 	}
 }
 
-func TestTheStreamsOfGo2rtcAreLimitedTooSoThatThoseOfOtherCamerasAreNotCalledStray(t *testing.T) {
+func TestLook_limitsTheStreamsToo(t *testing.T) {
 	t.Parallel()
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		answer := `{"version":"1.9.14"}`
@@ -290,7 +290,7 @@ func TestTheStreamsOfGo2rtcAreLimitedTooSoThatThoseOfOtherCamerasAreNotCalledStr
 	}
 }
 
-func TestWhatCannotBeReadIsBlindAndNeverAPanic(t *testing.T) {
+func TestLook_unreadIsBlindAndNoPanic(t *testing.T) {
 	t.Parallel()
 	whole := base().with(10, 7, "ffmpeg", "S", "ffmpeg -i rtsp://192.168.125.19/s -frames:v 1 out.jpg", "fd/3", "-> socket:[100]")
 	whole["net/tcp"] = tcp(cam19 + " 100 0 01")

@@ -11,7 +11,7 @@ import (
 )
 
 // A connection of go2rtc that none of its producers accounts for is one that it has lost, and holds a slot of the camera.
-func TestConnectionsBeyondTheProducersAreUnexplained(t *testing.T) {
+func TestStreams_connectionsBeyondProducers(t *testing.T) {
 	t.Parallel()
 	gate, yard := netip.MustParseAddrPort("127.70.1.1:554"), netip.MustParseAddrPort("127.70.1.2:554")
 	conn := func(inode uint64, to netip.AddrPort) proc.Conn { return proc.Conn{Inode: inode, Remote: to} }

@@ -361,7 +361,7 @@ func TestWithoutNetlinkTheTablesOfProcAreRead(t *testing.T) {
 	}
 }
 
-func TestAnOrdinaryUserSeesConnectionsButNotWhoHoldsThem(t *testing.T) {
+func TestConnections_ordinaryUserSeesNoHolder(t *testing.T) {
 	t.Parallel()
 	needRoot(t, "asks as another user")
 	listener := listenOn(t, drawn())

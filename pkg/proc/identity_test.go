@@ -92,7 +92,7 @@ func TestAPictureOfAProcessTableCanBeRead(t *testing.T) {
 	}
 }
 
-func TestChildrenAreFoundByTheirParentWhereTheKernelKeepsNoList(t *testing.T) {
+func TestChildren_withoutAListOfTheKernel(t *testing.T) {
 	t.Parallel()
 	table := incident(t)
 	if err := os.MkdirAll(filepath.Join(table.Root, "100/task/100"), 0o755); err != nil {
@@ -104,7 +104,7 @@ func TestChildrenAreFoundByTheirParentWhereTheKernelKeepsNoList(t *testing.T) {
 	}
 }
 
-func TestAProcessThatCannotBeReadIsCountedNotForgotten(t *testing.T) {
+func TestAll_unreadableIsCounted(t *testing.T) {
 	t.Parallel()
 	table := incident(t)
 	if err := os.WriteFile(filepath.Join(table.Root, "300/stat"), []byte("300 (torn"), 0o644); err != nil {
@@ -183,7 +183,7 @@ func TestAPIDThatIsAThreadIsNoProcess(t *testing.T) {
 	t.Fatal("no second thread")
 }
 
-func TestAgeIsToldByTheClockThatStartsWithTheMachine(t *testing.T) {
+func TestAge_byTheBootClock(t *testing.T) {
 	t.Parallel()
 	before := BootTime()
 	_, id := sleeper(t)

@@ -51,7 +51,7 @@ func TestAProcessThatListensEndsOnTerm(t *testing.T) {
 	}
 }
 
-func TestAProcessThatIgnoresTermGetsItsGraceAndThenKill(t *testing.T) {
+func TestKill_ignoredTermThenGraceThenKill(t *testing.T) {
 	t.Parallel()
 	cmd := actor(t, "ignore-term", nil)
 	const grace = 150 * time.Millisecond
@@ -87,7 +87,7 @@ func TestWithoutGraceTheFirstSignalIsKill(t *testing.T) {
 	}
 }
 
-func TestNobodyElseIsKilledUnderAPIDThatWasUsedAgain(t *testing.T) {
+func TestKill_nobodyElseUnderAReusedPID(t *testing.T) {
 	t.Parallel()
 	_, id := sleeper(t)
 	for what, other := range map[string]Identity{
@@ -148,7 +148,7 @@ func TestWhatIsDeadAlreadyGetsNoSignal(t *testing.T) {
 	}
 }
 
-func TestWhatMustNotBeKilledIsRefused(t *testing.T) {
+func TestKill_refusesWhatMustNotBe(t *testing.T) {
 	t.Parallel()
 	self, err := Default().Self()
 	if err != nil {
@@ -194,7 +194,7 @@ func TestAProcessOfAnotherUserIsNotPermitted(t *testing.T) {
 	alive(t, id)
 }
 
-func TestAHiddenProcessIsNotTakenForGone(t *testing.T) {
+func TestKill_hiddenIsNotGone(t *testing.T) {
 	t.Parallel()
 	needRoot(t, "mounts a /proc with hidepid=2")
 	cmd, id := sleeper(t)
@@ -310,7 +310,7 @@ func TestACancelledContextSendsNothing(t *testing.T) {
 	alive(t, id)
 }
 
-func TestACancelDuringTheGraceHastensKillAndStillSeesTheEnd(t *testing.T) {
+func TestKill_cancelDuringTheGrace(t *testing.T) {
 	t.Parallel()
 	cmd := actor(t, "ignore-term", nil)
 	ctx, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)

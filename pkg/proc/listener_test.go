@@ -11,7 +11,7 @@ import (
 	"github.com/camwarden/camwarden/pkg/proc"
 )
 
-func TestAListenerIsFoundByEveryAddressThatLeadsToIt(t *testing.T) {
+func TestListener_byEveryAddress(t *testing.T) {
 	t.Parallel()
 	everywhere, err := net.Listen("tcp", ":0")
 	if err != nil {

@@ -13,7 +13,7 @@ import (
 )
 
 // A kernel that knows nothing of a protocol answers ENOENT too. To believe it would prove connections gone that stand.
-func TestAKernelThatCannotTellIsNotTakenForOneThatSaysNo(t *testing.T) {
+func TestOneConnection_kernelThatCannotTell(t *testing.T) {
 	t.Parallel()
 	socket, err := openDiag(0)
 	if err != nil {
@@ -30,7 +30,7 @@ func TestAKernelThatCannotTellIsNotTakenForOneThatSaysNo(t *testing.T) {
 	}
 }
 
-func TestOneConnectionIsFoundByItsEndsWhileItStands(t *testing.T) {
+func TestOneConnection_foundByItsEnds(t *testing.T) {
 	t.Parallel()
 	for name, address := range map[string]string{"IPv4": net.JoinHostPort(drawn(), "0"), "IPv6": "[::1]:0"} {
 		t.Run(name, func(t *testing.T) {

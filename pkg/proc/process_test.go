@@ -15,7 +15,7 @@ import (
 	"github.com/camwarden/camwarden/pkg/testkit"
 )
 
-func TestChildrenOfAllThreadsAreListedAndZombiesToo(t *testing.T) {
+func TestChildren_ofAllThreadsAndZombies(t *testing.T) {
 	t.Parallel()
 	cmd, id := sleeper(t)
 	dead, deadID := sleeper(t)
@@ -75,7 +75,7 @@ func TestTheMarkedAreFoundByTheirEnvironment(t *testing.T) {
 	}
 }
 
-func TestProcessesThatCannotBeAskedForAMarkAreCounted(t *testing.T) {
+func TestMarked_unaskedAreCounted(t *testing.T) {
 	t.Parallel()
 	needRoot(t, "asks as another user")
 	variable := "PROC_TEST_ASKED_" + strconv.Itoa(os.Getpid())

@@ -14,7 +14,7 @@ import (
 	"testing"
 )
 
-func TestAScanSeesEveryProcessOnceInOrderWithItsMarkAndNamespace(t *testing.T) {
+func TestScan_everyProcessOnce(t *testing.T) {
 	t.Parallel()
 	cmd := cast(t, "wait", nil)
 	cmd.Env = append(cmd.Env, "SCAN_TEST_MARK=here")
@@ -98,7 +98,7 @@ func TestDetailsOfAPictureAreRead(t *testing.T) {
 	}
 }
 
-func TestDetailsOfAnotherUsersProcessAreReadAsFarAsTheyAreOpen(t *testing.T) {
+func TestDetail_ofAnotherUsersProcess(t *testing.T) {
 	t.Parallel()
 	needRoot(t, "starts a process of another user")
 	other := actor(t, "wait", asNobody())
@@ -156,7 +156,7 @@ func TestNetworkOf_tellsNamespacesApartForAnybody(t *testing.T) {
 	}
 }
 
-func TestConnectionsInAContainerTellHowLongTheyAreSilent(t *testing.T) {
+func TestScan_silenceInAContainer(t *testing.T) {
 	t.Parallel()
 	needRoot(t, "makes a network namespace")
 	other := actor(t, "loopback", &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET})

@@ -57,7 +57,7 @@ func spellings(secret string) map[string]string {
 	}
 }
 
-func TestAKnownSecretIsHiddenInEverySpellingAndItsSurroundingsStay(t *testing.T) {
+func TestRedact_knownSecretInEverySpelling(t *testing.T) {
 	t.Parallel()
 	for _, secret := range nasty {
 		r := redact.New(secret)
@@ -103,7 +103,7 @@ func TestOverlappingSecretsLeaveNoRemains(t *testing.T) {
 	}
 }
 
-func TestAShortSecretIsHiddenOnlyWhereItStandsAlone(t *testing.T) {
+func TestRedact_shortSecretStandsAlone(t *testing.T) {
 	t.Parallel()
 	r := redact.New("cam", "/", "", "***")
 	got := r.String("camera cam, webcam, /stream/cam and rtsp://cam:/@10.0.0.1/x")
@@ -123,7 +123,7 @@ func TestTextCutInTheMiddleOfASecretShowsNoHalf(t *testing.T) {
 	}
 }
 
-func TestWhatLooksLikeASecretIsHiddenWithoutBeingKnown(t *testing.T) {
+func TestRedact_whatLooksLikeASecret(t *testing.T) {
 	t.Parallel()
 	for in, want := range map[string]string{
 		// URLs as programs print them.
@@ -232,7 +232,7 @@ func TestSecretsMayBeAddedWhileOthersRedact(t *testing.T) {
 	all.Wait()
 }
 
-func TestATextThatCanBeReadInVeryManyWaysIsReadInOne(t *testing.T) {
+func TestRedact_manyReadingsAreOne(t *testing.T) {
 	t.Parallel()
 	r := redact.New(strings.Repeat(`\`, 12)+"x", strings.Repeat("%25", 12)+"y")
 	length := 250 // 2 to the power of it would be enough
@@ -244,7 +244,7 @@ func TestATextThatCanBeReadInVeryManyWaysIsReadInOne(t *testing.T) {
 }
 
 // A local user may give a process any argument, up to 128 KiB long (man 2 execve, MAX_ARG_STRLEN), and doctor shows it.
-func TestTheTimeForATextFullOfURLsGrowsWithItsLength(t *testing.T) {
+func TestRedact_timeGrowsWithTheLength(t *testing.T) {
 	t.Parallel()
 	for _, word := range []string{
 		"://", "u:1://", "a://h:7441/v/", "?u=1&p=2", "&p=", "p=1 ", "key=", "key='", "-key ", "-key '", " -u a:", " -u 'a:", "-ua:", "openRTSP ", "openRTSP -u ",

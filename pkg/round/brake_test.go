@@ -12,7 +12,7 @@ func unreachable() *fault.Error {
 	return fault.New(fault.Unreachable, fault.Connect, "no route to host")
 }
 
-func TestTheBrakeGoesOnAfterTenVisitsInARowThatCouldNotConnect(t *testing.T) {
+func TestBrake_onAfterTenThatCouldNotConnect(t *testing.T) {
 	t.Parallel()
 	var b brake
 	for i := range brakeAfter {
@@ -37,7 +37,7 @@ func TestTheBrakeGoesOnAfterTenVisitsInARowThatCouldNotConnect(t *testing.T) {
 	}
 }
 
-func TestOneCameraThatAnswersLiftsTheBrakeEvenByRefusing(t *testing.T) {
+func TestBrake_liftedByARefusal(t *testing.T) {
 	t.Parallel()
 	for _, answer := range []*fault.Error{nil, fault.New(fault.Auth, fault.Describe, "401"), fault.New(fault.Timeout, fault.Media, "silent")} {
 		var b brake
@@ -51,7 +51,7 @@ func TestOneCameraThatAnswersLiftsTheBrakeEvenByRefusing(t *testing.T) {
 	}
 }
 
-func TestATimeoutAtConnectCountsForTheBrakeAndALaterOneDoesNot(t *testing.T) {
+func TestBrake_countsTimeOutsAtConnect(t *testing.T) {
 	t.Parallel()
 	if !failedToConnect(fault.New(fault.Timeout, fault.Connect, "")) || !failedToConnect(fault.New(fault.DNS, fault.Connect, "")) {
 		t.Error("a connect that timed out, or a name that does not resolve, must count")

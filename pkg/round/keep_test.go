@@ -46,7 +46,7 @@ func noLitter(t *testing.T, dir string) {
 	}
 }
 
-func TestTheArchiveKeepsEveryPictureAndLatestPointsAtTheLast(t *testing.T) {
+func TestArchive_latestPointsAtTheLast(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	gate := camera.Camera{ID: "gate"}
@@ -99,7 +99,7 @@ func TestAFileInTheWayOfLatestIsNotReplaced(t *testing.T) {
 	noLitter(t, dir)
 }
 
-func TestAFolderThatCannotBeMadeIsRefusedWithItsNameAndAHint(t *testing.T) {
+func TestArchive_folderThatCannotBeMade(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	if err := os.WriteFile(filepath.Join(dir, "out"), nil, 0o600); err != nil {

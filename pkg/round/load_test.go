@@ -17,7 +17,7 @@ import (
 
 // On a small or busy host many visits at once wait for their ffmpegs to be loaded. None of that is the cameras' time: here all
 // places are taken, twice over, by ffmpegs that hang before their first word, and whoever comes last still has his whole time-out.
-func TestWaitingForOnesFFmpegIsNoPartOfTheVisitsTime(t *testing.T) {
+func TestRound_waitForFFmpegIsNoVisitTime(t *testing.T) {
 	t.Parallel()
 	const aPlaceIsKept = 2 * time.Second // by an ffmpeg that says nothing
 	hang := 2 * 2 * runtime.GOMAXPROCS(0)

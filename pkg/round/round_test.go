@@ -116,7 +116,7 @@ func mustBeClean(t *testing.T, report round.Report) {
 	}
 }
 
-func TestAMuteCameraCostsItsOwnTimeOutAndTheHealthyOnesStillGiveTheirPictures(t *testing.T) {
+func TestRound_muteCameraCostsItsOwnTimeOut(t *testing.T) {
 	t.Parallel()
 	b := setUp(t, subnet(t, camsim.Healthy, camsim.MuteAtConnect, camsim.Refuses, camsim.Healthy)...)
 	dir := t.TempDir()
@@ -160,7 +160,7 @@ func fileSize(t *testing.T, path string) int64 {
 	return info.Size()
 }
 
-func TestCancellingEndsTheVisitsAndStillTakesDownAndLooks(t *testing.T) {
+func TestRound_cancelledStillTakesDown(t *testing.T) {
 	t.Parallel()
 	b := setUp(t, subnet(t, camsim.MuteAtConnect, camsim.MuteAtConnect, camsim.MuteAtConnect)...)
 	b.plan.Jobs, b.plan.Timeout = 2, time.Minute
@@ -189,7 +189,7 @@ func TestCancellingEndsTheVisitsAndStillTakesDownAndLooks(t *testing.T) {
 	}
 }
 
-func TestTheDeadlineKeepsTheRestFromTheirTurnAndTheNextRoundBeginsWithThem(t *testing.T) {
+func TestRound_deadlineAndWhoIsNext(t *testing.T) {
 	t.Parallel()
 	b := setUp(t, subnet(t, camsim.MuteAtConnect, camsim.MuteAtConnect, camsim.Healthy)...)
 	b.plan.Jobs, b.plan.Deadline = 1, time.Second
@@ -209,7 +209,7 @@ func TestTheDeadlineKeepsTheRestFromTheirTurnAndTheNextRoundBeginsWithThem(t *te
 	}
 }
 
-func TestASecondRoundOfTheSameSubnetIsBusySkippedOrWaitsAsAsked(t *testing.T) {
+func TestRound_secondIsBusySkippedOrWaits(t *testing.T) {
 	t.Parallel()
 	b := setUp(t, subnet(t, camsim.Healthy)...)
 	lock, _, err := b.book.TryLock("round-test", time.Minute)
@@ -250,7 +250,7 @@ func TestTheCoolDownKeepsASecondRoundAway(t *testing.T) {
 	}
 }
 
-func TestAPanicInAVisitIsThatCamerasFailureAndItsChildIsEnded(t *testing.T) {
+func TestRound_panicIsThatCamerasFailure(t *testing.T) {
 	t.Parallel()
 	cameras := subnet(t, camsim.MuteAtConnect, camsim.Healthy)
 	b := setUp(t, cameras...)
@@ -297,7 +297,7 @@ func (p panicking) Capture(ctx context.Context, v capture.Visit) (capture.Still,
 	panic("a defect")
 }
 
-func TestACameraWithoutAnAddressFailsAsDNSAndCostsNobodyElse(t *testing.T) {
+func TestRound_cameraWithoutAnAddress(t *testing.T) {
 	t.Parallel()
 	nameless := at("nameless", netip.AddrPort{})
 	nameless.Host, nameless.Port = "no-such-host.invalid", 554
@@ -314,7 +314,7 @@ func TestACameraWithoutAnAddressFailsAsDNSAndCostsNobodyElse(t *testing.T) {
 	}
 }
 
-func TestWithAFolderThatCannotBeWrittenNothingIsDialled(t *testing.T) {
+func TestRound_folderThatCannotBeWritten(t *testing.T) {
 	t.Parallel()
 	sim, err := camsim.Start(camsim.Config{Temper: camsim.Healthy})
 	if err != nil {

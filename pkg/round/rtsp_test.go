@@ -34,7 +34,7 @@ func channels(sim *camsim.Camera, count, limit, reserve int) []camera.Camera {
 	return cameras
 }
 
-func TestWhatIsReservedForPeopleIsNeverTakenAndNeverInOurWay(t *testing.T) {
+func TestRound_reservedForPeople(t *testing.T) {
 	t.Parallel()
 	for _, foreign := range []int{0, 1} {
 		t.Run(fmt.Sprintf("%d connections of others", foreign), func(t *testing.T) {
@@ -78,7 +78,7 @@ func mostWithOneReserved(t *testing.T, foreign int) int {
 	return counts.ConnectionsMost
 }
 
-func TestAVisitThatTheRoundsDeadlineCutsShortDoesNotBlameTheCamera(t *testing.T) {
+func TestRound_deadlineDoesNotBlameTheCamera(t *testing.T) {
 	t.Parallel()
 	b := setUp(t, subnet(t, camsim.LongGOP)...).byRTSPOnly()
 	b.plan.Timeout, b.plan.Deadline = time.Minute, 3*time.Second
@@ -89,7 +89,7 @@ func TestAVisitThatTheRoundsDeadlineCutsShortDoesNotBlameTheCamera(t *testing.T)
 	}
 }
 
-func TestTheVisitSaysHowLongItWaitedAndWhatTheDecodeTook(t *testing.T) {
+func TestRound_visitSaysItsTimes(t *testing.T) {
 	t.Parallel()
 	sim, err := camsim.Start(camsim.Config{Temper: camsim.LateKeyFrame, Delay: 700 * time.Millisecond})
 	if err != nil {
@@ -106,8 +106,8 @@ func TestTheVisitSaysHowLongItWaitedAndWhatTheDecodeTook(t *testing.T) {
 	}
 }
 
-// TestHostileCamerasAreCappedAndCostNobodyElseAnything is not parallel: it watches this process's own memory.
-func TestHostileCamerasAreCappedAndCostNobodyElseAnything(t *testing.T) {
+// TestRound_hostileCamerasAreCapped is not parallel: it watches this process's own memory.
+func TestRound_hostileCamerasAreCapped(t *testing.T) {
 	var configs []camsim.Config
 	few := []camsim.Temper{camsim.EndlessDigest, camsim.FloodBeforePlay, camsim.NestedAggregation, camsim.EndlessKeyFrame}
 	for _, temper := range testkit.Some(camsim.HostileTempers(), few...) {

@@ -86,11 +86,11 @@ func byRTSP() map[camsim.Temper]ending {
 }
 
 // This and the next have nothing of their package beside them: eight visits at once are enough for a small host.
-func TestEveryTemperEndsInTimeWithItsReasonAndLeavesNothing(t *testing.T) {
+func TestRound_tempersEndInTime(t *testing.T) {
 	visitEveryTemper(t, byFFmpeg(), nil)
 }
 
-func TestTheSourceRTSPNamesEveryStepLogsInOnceFollowsNobodyAndSaysTeardown(t *testing.T) {
+func TestRound_rtspNamesEveryStep(t *testing.T) {
 	sim := visitEveryTemper(t, byRTSP(), func(b *bench) []capture.Source {
 		return []capture.Source{capture.NewRTSP("ffmpeg", ffmpeg.Picturing{}, b.supervisor, slot.Table{Ledger: b.book, FS: proc.Default()})}
 	})
@@ -251,7 +251,7 @@ func TestCamerasThatShareAnAddressShareItsSlots(t *testing.T) {
 	}
 }
 
-func TestAnAddressFullOfForeignConnectionsIsNotDialledAndTheHolderIsNamed(t *testing.T) {
+func TestRound_fullAddressIsNotDialled(t *testing.T) {
 	t.Parallel()
 	sim, err := camsim.Start(camsim.Config{Temper: camsim.Healthy})
 	if err != nil {

@@ -45,7 +45,7 @@ func TestEveryRoundBeginsWithTheNextCamera(t *testing.T) {
 	}
 }
 
-func TestACameraThatTheDeadlineKeptFromItsTurnIsFirstInTheNextRound(t *testing.T) {
+func TestTurn_keptFromItIsFirstNext(t *testing.T) {
 	t.Parallel()
 	visits := []Visit{{OK: true}, {OK: true}, {Skipped: true, Error: fault.New(fault.Deadline, "", "")}, {Skipped: true, Error: fault.New(fault.Deadline, "", "")}}
 	if got := next(cams("a", "b", "c", "d"), visits); got != "c" {
@@ -53,7 +53,7 @@ func TestACameraThatTheDeadlineKeptFromItsTurnIsFirstInTheNextRound(t *testing.T
 	}
 }
 
-func TestACameraThatLeftTheInventoryDoesNotDisturbTheOrder(t *testing.T) {
+func TestTurn_cameraLeftTheInventory(t *testing.T) {
 	t.Parallel()
 	if got := ids(rotate(cams("a", "b"), "gone")); !slices.Equal(got, []string{"a", "b"}) {
 		t.Errorf("order %v", got)
@@ -63,7 +63,7 @@ func TestACameraThatLeftTheInventoryDoesNotDisturbTheOrder(t *testing.T) {
 	}
 }
 
-func TestTheCoolDownRunsByTheBootClockAndEndsWithAReboot(t *testing.T) {
+func TestTurn_coolDownByTheBootClock(t *testing.T) {
 	t.Parallel()
 	now := int64(proc.BootTime())
 	half := turn{EndedBoot: now - int64(30*time.Second), BootID: "this"}

@@ -68,7 +68,7 @@ func expectations() map[camsim.Temper]expectation {
 	}
 }
 
-func TestEveryTemperEndsInTimeWithTheRightClassAndStepAndNothingLeft(t *testing.T) {
+func TestFetch_everyTemper(t *testing.T) {
 	t.Parallel()
 	for _, temper := range camsim.Tempers() {
 		t.Run(string(temper), func(t *testing.T) {
@@ -158,7 +158,7 @@ func settled(t *testing.T, camera *camsim.Camera, torn bool) {
 	}
 }
 
-func TestACancelledVisitEndsAtOnceAndStillSaysGoodbye(t *testing.T) {
+func TestFetch_cancelledSaysGoodbye(t *testing.T) {
 	t.Parallel()
 	camera := start(t, camsim.Config{Temper: camsim.SilentAfterPlay})
 	ctx, cancel := context.WithCancel(t.Context())

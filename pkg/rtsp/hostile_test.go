@@ -149,7 +149,7 @@ func hostilities() []hostility {
 }
 
 // No t.Parallel: it measures the memory of the process.
-func TestAHostileCameraIsCappedAndClassified(t *testing.T) { //nolint:paralleltest // see above
+func TestFetch_hostileCameraIsCapped(t *testing.T) { //nolint:paralleltest // see above
 	const most = 64 << 20
 	for _, h := range hostilities() {
 		t.Run(h.name, func(t *testing.T) {

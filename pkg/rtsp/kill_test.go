@@ -21,7 +21,7 @@ func fetchForEver(address string) {
 	_, _, _ = rtsp.Fetch(context.Background(), target, rtsp.Limits{Step: time.Minute, Whole: time.Minute}, nil)
 }
 
-func TestASIGKILLAtAnyStepClosesTheConnectionAtOnce(t *testing.T) {
+func TestFetch_killedClosesItsConnection(t *testing.T) {
 	t.Parallel()
 	for _, temper := range []camsim.Temper{
 		camsim.MuteAtOptions, camsim.MuteAtDescribe, camsim.MuteAtSetup, camsim.MuteAtPlay, camsim.SilentAfterPlay, camsim.LongGOP,

@@ -131,7 +131,7 @@ func TestAKeyFrameWithALostPacketIsNeverGiven(t *testing.T) {
 	}
 }
 
-func TestWithoutAMarkerTheNextPictureEndsTheKeyFrame(t *testing.T) {
+func TestFetch_keyFrameWithoutAMarker(t *testing.T) {
 	t.Parallel()
 	clip := film(t, recipe{codec: depacketize.H264, width: 320, height: 180, options: "slices=3"})
 	for name, mangle := range map[string]func(*rtp.Packet, int){

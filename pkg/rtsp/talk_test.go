@@ -39,7 +39,7 @@ func TestVideoBeforeTheAnswerToPlayIsNotLost(t *testing.T) {
 	}
 }
 
-func TestOnlyTheVideoTrackIsSetUpUnderTheNameTheCameraGives(t *testing.T) {
+func TestFetch_setsUpTheVideoTrackOnly(t *testing.T) {
 	t.Parallel()
 	const host = "rtsp://HOST/live"
 	for name, c := range map[string]struct {
@@ -151,7 +151,7 @@ func TestHowASessionEndedIsSaidAsItWas(t *testing.T) {
 }
 
 // A camera can say anything, our own log-in included; what is shown of its words has it no more.
-func TestAProbeDoesNotRepeatThePasswordThatTheCameraSays(t *testing.T) {
+func TestProbe_doesNotRepeatThePassword(t *testing.T) {
 	t.Parallel()
 	const password = "p@ss/w#rd%ü"
 	camera := &fake{on: map[string]func(*line, string){"OPTIONS": func(l *line, request string) {
@@ -350,7 +350,7 @@ func TestTimeout_wordsOfAServerBetween(t *testing.T) {
 	}
 }
 
-func TestACameraThatRepeatsTheLogInDoesNotGetItIntoAnError(t *testing.T) {
+func TestFetch_repeatedLogInIsInNoError(t *testing.T) {
 	t.Parallel()
 	const user, password = "viewer", "geheim/#%&'@ü"
 	basic := base64.StdEncoding.EncodeToString([]byte(user + ":" + password))

@@ -116,7 +116,7 @@ func TestAChildsSocketIsTheSlotOfItsLease(t *testing.T) {
 	}
 }
 
-func TestLeasesWithoutALivingOwnerHoldNoSlotButTheirSocketsDo(t *testing.T) {
+func TestCount_deadOwnersSocketsCount(t *testing.T) {
 	t.Parallel()
 	table, base := newTable(t)
 	camera := newSite(t)
@@ -144,7 +144,7 @@ func TestLeasesWithoutALivingOwnerHoldNoSlotButTheirSocketsDo(t *testing.T) {
 	}
 }
 
-func TestACamwardenThatDiesWhileWeCountIsNeverTakenForAStranger(t *testing.T) {
+func TestCount_dyingCamwardenIsNoStranger(t *testing.T) {
 	t.Parallel()
 	table, base := newTable(t)
 	camera := newSite(t)
@@ -272,7 +272,7 @@ func TestSocketsOfAnotherUserCountWithAHiddenOwner(t *testing.T) {
 	}
 }
 
-func TestWhatCannotBeLookedAtIsAnErrorAndNoSlot(t *testing.T) {
+func TestCount_unseenIsAnErrorAndNoSlot(t *testing.T) {
 	t.Parallel()
 	table, _ := newTable(t)
 	camera := newSite(t)

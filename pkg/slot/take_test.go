@@ -16,7 +16,7 @@ import (
 	"github.com/camwarden/camwarden/pkg/testkit"
 )
 
-func TestForeignConnectionsExhaustAnAddressAtOnceAndAreNamed(t *testing.T) {
+func TestTake_foreignExhaustAndAreNamed(t *testing.T) {
 	t.Parallel()
 	table, _ := newTable(t)
 	site := newSite(t)
@@ -50,7 +50,7 @@ func TestForeignConnectionsExhaustAnAddressAtOnceAndAreNamed(t *testing.T) {
 	}
 }
 
-func TestOurOwnSlotsAreWaitedForUntilTheContextEnds(t *testing.T) {
+func TestTake_ownSlotsAreWaitedFor(t *testing.T) {
 	t.Parallel()
 	table, base := newTable(t)
 	site := newSite(t)
@@ -77,7 +77,7 @@ func TestOurOwnSlotsAreWaitedForUntilTheContextEnds(t *testing.T) {
 	testkit.Check(t, err)
 }
 
-func TestForeignAndOwnTogetherAreWaitedForBecauseOursEnds(t *testing.T) {
+func TestTake_foreignAndOwnAreWaitedFor(t *testing.T) {
 	t.Parallel()
 	table, _ := newTable(t)
 	site := newSite(t)
@@ -212,7 +212,7 @@ func TestRequestsThatMakeNoSense(t *testing.T) {
 }
 
 // Processes that take and give back the slots of one address as fast as they can; some are killed in the middle of it.
-func TestHammeringProcessesNeverExceedTheLimit(t *testing.T) {
+func TestTake_hammeredNeverExceedsTheLimit(t *testing.T) {
 	t.Parallel()
 	const limit, processes, times = 2, 6, 12
 	_, base := newTable(t)

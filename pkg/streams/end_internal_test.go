@@ -7,7 +7,7 @@ import (
 	"github.com/camwarden/camwarden/pkg/go2rtc"
 )
 
-func TestAConnectionIsNotBrokenOffThatMayBeSomebodys(t *testing.T) {
+func TestEnd_connectionThatMayBeSomebodys(t *testing.T) {
 	t.Parallel()
 	address := netip.MustParseAddrPort("192.168.125.19:554")
 	stream := func(name string, p go2rtc.Producer) go2rtc.Stream {

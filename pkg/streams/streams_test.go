@@ -75,7 +75,7 @@ func contextOf(t *testing.T, limit time.Duration) (context.Context, context.Canc
 	return context.WithTimeout(t.Context(), limit)
 }
 
-func TestALeaseStandsBeforeItsStreamAndUntilItIsSeenGone(t *testing.T) {
+func TestKeeper_leaseStandsBeforeItsStream(t *testing.T) {
 	t.Parallel()
 	p := newPlace(t)
 	k, book := p.keeper("one", "a")
@@ -139,7 +139,7 @@ func TestAStreamIsSharedByRunsAndRemovedByTheLast(t *testing.T) {
 	}
 }
 
-func TestAStreamOfAnotherLedgerIsNeitherUsedNorRemoved(t *testing.T) {
+func TestKeeper_streamOfAnotherLedger(t *testing.T) {
 	t.Parallel()
 	p := newPlace(t)
 	theirs, _ := p.keeper("theirs", "a")

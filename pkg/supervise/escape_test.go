@@ -24,7 +24,7 @@ import (
 
 func itoa(n int) string { return strconv.Itoa(n) }
 
-func TestLadderAGrandchildThatLeftTheSessionIsFoundByItsMark(t *testing.T) {
+func TestLadder_grandchildFoundByItsMark(t *testing.T) {
 	t.Parallel()
 	s := newStage(t)
 	ended := s.begin(s.shell(`setsid sleep 300 & echo $! > $DIR/escapee; until [ -e $DIR/go ]; do sleep 0.01; done`))
@@ -39,7 +39,7 @@ func TestLadderAGrandchildThatLeftTheSessionIsFoundByItsMark(t *testing.T) {
 	s.wantClean()
 }
 
-func TestLadderAnOrphanAndAFamilyInOtherSessionsAreFound(t *testing.T) {
+func TestLadder_orphanAndFamilyElsewhere(t *testing.T) {
 	t.Parallel()
 	s := newStage(t)
 	// "orphan": forked twice, its parent is gone at once. "father" lives in his own session and has a "son" in a third one,
@@ -94,7 +94,7 @@ func TestChildrenOfOthersAreLeftAlone(t *testing.T) {
 	}
 }
 
-func TestAStrangerOnThePipeDelaysTheEndingAndNoMore(t *testing.T) {
+func TestRun_strangerOnThePipe(t *testing.T) {
 	t.Parallel()
 	s := newStage(t)
 	ended := s.begin(s.shell(`setsid env -i sleep 300 & echo $! > $DIR/stranger; echo kept; until [ -e $DIR/go ]; do sleep 0.01; done`))
@@ -120,7 +120,7 @@ func TestAStrangerOnThePipeDelaysTheEndingAndNoMore(t *testing.T) {
 	}
 }
 
-func TestOurOwnKillEndsTheChildrenAndLeavesTheirLeases(t *testing.T) {
+func TestRun_ourOwnKillEndsTheChildren(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	cmd := exec.Command(self, dir)
@@ -195,7 +195,7 @@ func TestThreadsThatEndTakeNoChildWithThem(t *testing.T) {
 	s.wantClean()
 }
 
-func TestADeadGrandchildThatNobodyReapedIsNoStraggler(t *testing.T) {
+func TestRun_deadGrandchildIsNoStraggler(t *testing.T) {
 	t.Parallel()
 	s := newStage(t)
 	e := s.Run(t.Context(), s.shell(`sleep 0 & echo $! > $DIR/zombie; exec sleep 0.3`)) // sleep does not wait for children

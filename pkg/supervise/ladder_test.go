@@ -62,7 +62,7 @@ func TestLadderAChildThatCrashesNamesItsSignal(t *testing.T) {
 	s.wantClean()
 }
 
-func TestLadderTermIsEnoughForAPoliteChild(t *testing.T) {
+func TestLadder_termIsEnough(t *testing.T) {
 	t.Parallel()
 	s := newStage(t)
 	spec := s.shell(`trap "echo teardown; exit 0" TERM; while :; do sleep 0.01; done`)
@@ -78,7 +78,7 @@ func TestLadderTermIsEnoughForAPoliteChild(t *testing.T) {
 	s.wantClean()
 }
 
-func TestLadderAChildThatIgnoresTermIsKilledWithItsGroup(t *testing.T) {
+func TestLadder_ignoredTermKillsTheGroup(t *testing.T) {
 	t.Parallel()
 	s := newStage(t)
 	spec := s.shell(`trap "" TERM; sleep 300 & echo $! > $DIR/grandchild; echo $$ > $DIR/child; while :; do sleep 1; done`)
@@ -113,7 +113,7 @@ func TestLadderAStoppedChildIsKilled(t *testing.T) {
 	s.wantClean()
 }
 
-func TestLadderAGrandchildOnThePipeEndsWithItsParent(t *testing.T) {
+func TestLadder_grandchildOnThePipe(t *testing.T) {
 	t.Parallel()
 	s := newStage(t)
 	e := s.Run(t.Context(), s.shell(`sleep 300 & echo $!; exit 0`))
@@ -251,7 +251,7 @@ func TestHurrySkipsTheGraceOfAllChildren(t *testing.T) {
 
 // A traced process that has been killed is not reported to its parent until the tracer lets go: the same view as
 // that of a process in an uninterruptible wait, without needing a broken disk.
-func TestAChildThatIsNotSeenGoneIsStuckAndKeepsItsLease(t *testing.T) {
+func TestRun_notSeenGoneIsStuck(t *testing.T) {
 	t.Parallel()
 	s := newStage(t)
 	spec := s.shell("echo $$ > $DIR/child; echo so far; echo half a line >&2; printf half >&2; exec sleep 300")
@@ -279,7 +279,7 @@ func TestAChildThatIsNotSeenGoneIsStuckAndKeepsItsLease(t *testing.T) {
 	})
 }
 
-func TestAStragglerThatIsNotSeenGoneIsNamedByTheLease(t *testing.T) {
+func TestRun_stuckStragglerIsNamedByTheLease(t *testing.T) {
 	t.Parallel()
 	s := newStage(t)
 	spec := s.shell("setsid sleep 300 & echo $! > $DIR/escapee; until [ -e $DIR/go ]; do sleep 0.01; done")
@@ -306,7 +306,7 @@ func TestAStragglerThatIsNotSeenGoneIsNamedByTheLease(t *testing.T) {
 }
 
 // A set-uid program that has become another user can be ended neither by us nor by the kernel on our behalf.
-func TestAChildThatBecameAnotherUserIsStuckAndSaysWhy(t *testing.T) {
+func TestRun_childOfAnotherUserIsStuck(t *testing.T) {
 	t.Parallel()
 	setpriv, err := exec.LookPath("setpriv")
 	if err != nil || os.Getuid() != 0 {

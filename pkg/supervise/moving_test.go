@@ -21,7 +21,7 @@ import (
 // An escapee that forks a successor and ends, over and over, is a zombie at one look and has another number at the next.
 // Not beside other tests, which have supervisors of their own in this process: a list of children is whole only while
 // nobody reaps from it, and a program has one supervisor, which sees to that.
-func TestAnEscapeeThatKeepsMovingIsCaught(t *testing.T) {
+func TestClear_keepsMovingIsCaught(t *testing.T) {
 	s := newStage(t)
 	trail := filepath.Join(s.dir, "moves")
 	length := func() int64 {
@@ -49,7 +49,7 @@ func TestAnEscapeeThatKeepsMovingIsCaught(t *testing.T) {
 
 // At full speed it has forked its successor before it was killed, most of the time. It is caught in the end, or the ending
 // says that it was not: never that all is well while it lives.
-func TestAnEscapeeThatMovesAtFullSpeedIsNeverCalledGone(t *testing.T) {
+func TestClear_fullSpeedIsNeverCalledGone(t *testing.T) {
 	python, err := exec.LookPath("python3")
 	if err != nil {
 		t.Skip("python3 is not installed; make test installs it")

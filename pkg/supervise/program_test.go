@@ -9,7 +9,7 @@ import (
 	"github.com/camwarden/camwarden/pkg/fault"
 )
 
-func TestInspectTellsWrappersAndPrivilegedFilesFromPlainOnes(t *testing.T) {
+func TestInspect_wrappersAndPrivilegedFiles(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	write := func(name, content string, mode os.FileMode) string {

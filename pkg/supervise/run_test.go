@@ -177,7 +177,7 @@ func (s *stage) waitForBusySpawner() {
 }
 
 // Not parallel: it blocks all starts.
-func TestAStartThatTakesTooLongIsEndedOnceItHappens(t *testing.T) {
+func TestRun_lateStartIsEnded(t *testing.T) {
 	s := newStage(t)
 	unblock := blockStarts()
 	defer unblock()
@@ -196,7 +196,7 @@ func TestAStartThatTakesTooLongIsEndedOnceItHappens(t *testing.T) {
 }
 
 // Not parallel: it blocks all starts.
-func TestAStartThatHangsIsGivenUp(t *testing.T) {
+func TestRun_hungStartIsGivenUp(t *testing.T) {
 	s := newStage(t)
 	unblock := blockStarts()
 	defer unblock()
@@ -341,7 +341,7 @@ func TestFilesAreOpenInTheChild(t *testing.T) {
 	s.wantClean()
 }
 
-func TestSecretsDoNotLeaveInStderr(t *testing.T) {
+func TestRun_secretsDoNotLeaveInStderr(t *testing.T) {
 	t.Parallel()
 	s := newStage(t)
 	const secret = "p@ss/w#rd%&'ö"

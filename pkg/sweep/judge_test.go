@@ -60,7 +60,7 @@ func none(t *testing.T, o observe.Observation, over string) {
 	}
 }
 
-func TestAChildOfADeadRunIsALeftoverAndItsLeaseIsNamed(t *testing.T) {
+func TestJudge_childOfADeadRun(t *testing.T) {
 	t.Parallel()
 	l := lease("L1", "then", other, ledger.DeadOwner, 300)
 	o := observe.Observation{Self: self, Leases: []observe.Lease{l}, Processes: []observe.Process{process(300, l.ID, l.Record.Owner, proc.Gone)}}
@@ -81,7 +81,7 @@ func TestAChildOfAnotherLivingRunIsLeftAlone(t *testing.T) {
 	none(t, o, "now")
 }
 
-func TestAWedgedOwnersChildIsALeftoverAndTheOwnerIsNamed(t *testing.T) {
+func TestJudge_childOfAWedgedOwner(t *testing.T) {
 	t.Parallel()
 	l := lease("L1", "theirs", other, ledger.WedgedOwner, 300)
 	o := observe.Observation{Self: self, Leases: []observe.Lease{l}, Processes: []observe.Process{process(300, l.ID, l.Record.Owner, proc.Running)}}
@@ -90,7 +90,7 @@ func TestAWedgedOwnersChildIsALeftoverAndTheOwnerIsNamed(t *testing.T) {
 	}
 }
 
-func TestOurOwnChildIsALeftoverOnlyOnceTheRunIsOver(t *testing.T) {
+func TestJudge_ownChildOnceTheRunIsOver(t *testing.T) {
 	t.Parallel()
 	l := lease("L1", "now", self, ledger.Live, 300)
 	o := observe.Observation{Self: self, Leases: []observe.Lease{l}, Processes: []observe.Process{process(300, l.ID, l.Record.Owner, proc.Running)}}
@@ -98,7 +98,7 @@ func TestOurOwnChildIsALeftoverOnlyOnceTheRunIsOver(t *testing.T) {
 	one(t, o, "now")
 }
 
-func TestALeaseWhoseProcessIsGoneIsStillToBeStruckOff(t *testing.T) {
+func TestJudge_leaseWhoseProcessIsGone(t *testing.T) {
 	t.Parallel()
 	o := observe.Observation{Self: self, Leases: []observe.Lease{lease("L1", "then", other, ledger.DeadOwner, 300)}}
 	r := one(t, o, "")
@@ -107,7 +107,7 @@ func TestALeaseWhoseProcessIsGoneIsStillToBeStruckOff(t *testing.T) {
 	}
 }
 
-func TestAProcessWithOurMarkAndNoLeaseIsALeftoverOnlyIfItsCamwardenIsDead(t *testing.T) {
+func TestJudge_markWithoutALease(t *testing.T) {
 	t.Parallel()
 	one(t, observe.Observation{Self: self, Processes: []observe.Process{process(300, "", other, proc.Gone)}}, "")
 	// Alive: it keeps a ledger of its own, in another state directory.
@@ -116,7 +116,7 @@ func TestAProcessWithOurMarkAndNoLeaseIsALeftoverOnlyIfItsCamwardenIsDead(t *tes
 	none(t, observe.Observation{Self: self, Processes: []observe.Process{process(300, "", other, proc.Unknown)}}, "now")
 }
 
-func TestAProcessOfThisRunWithoutALeaseIsALeftoverOnceTheRunIsOver(t *testing.T) {
+func TestJudge_unleasedOnceTheRunIsOver(t *testing.T) {
 	t.Parallel()
 	o := observe.Observation{Self: self, Processes: []observe.Process{process(300, "", self, proc.Running)}}
 	none(t, o, "")
@@ -143,7 +143,7 @@ func TestACoolingLeaseAndAStreamAreNotLeftovers(t *testing.T) {
 	}
 }
 
-func TestAConnectionThisProcessStillHoldsIsALeftoverOnceTheRunIsOver(t *testing.T) {
+func TestJudge_connectionStillHeld(t *testing.T) {
 	t.Parallel()
 	ours := observe.Connection{Local: netip.MustParseAddrPort("127.0.0.1:40000"), Remote: gate, State: "ESTABLISHED", PID: self.PID}
 	theirs := ours

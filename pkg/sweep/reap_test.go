@@ -190,7 +190,7 @@ func TestAProcessThatEndsBetweenLookAndKillIsGone(t *testing.T) {
 	}
 }
 
-func TestAPidThatBelongsToAnotherBetweenLookAndKillIsNotSignalled(t *testing.T) {
+func TestReap_reusedPidIsNotSignalled(t *testing.T) {
 	t.Parallel()
 	terms := scope(t)
 	cmd := capture(t, terms, "mild")
@@ -229,7 +229,7 @@ func TestAZombieIsKeptAndItsParentNamed(t *testing.T) {
 	t.Error("the zombie is not seen")
 }
 
-func TestOursWithAWedgedOwnerIsEndedAndItsLeaseStruck(t *testing.T) {
+func TestReap_ofAWedgedOwner(t *testing.T) {
 	t.Parallel()
 	terms := scope(t)
 	book := openLedger(t)
@@ -269,7 +269,7 @@ func TestALeaseWithoutAProcessIsStruckOffAndTold(t *testing.T) {
 	}
 }
 
-func TestWhatAReapCannotSeeIsNeverClean(t *testing.T) {
+func TestReap_unseenIsNeverClean(t *testing.T) {
 	t.Parallel()
 	r := sweep.Broom{FS: proc.FS{Root: filepath.Join(t.TempDir(), "none")}}.Reap(context.Background(), observe.Scope{}, now(), false)
 	if r.Verdict != sweep.CouldNotVerify || len(r.Blind) == 0 {
@@ -277,7 +277,7 @@ func TestWhatAReapCannotSeeIsNeverClean(t *testing.T) {
 	}
 }
 
-func TestAStreamOfOursInAGo2rtcThatCannotBeAskedIsNeverClean(t *testing.T) {
+func TestReap_unaskedGo2rtcIsNeverClean(t *testing.T) {
 	t.Parallel()
 	terms := scope(t)
 	terms.Server = errors.New("the CA file is missing")

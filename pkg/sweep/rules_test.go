@@ -55,7 +55,7 @@ func (z *zoo) decide(t *testing.T, rules sweep.Rules) sweep.Decision {
 	return all[0]
 }
 
-func TestEveryInnocentNeighbourIsKeptAndTheReasonIsSaid(t *testing.T) {
+func TestRules_innocentNeighboursAreKept(t *testing.T) {
 	t.Parallel()
 	type change = func(*observe.Process, *observe.Connection)
 	for name, c := range map[string]struct {
@@ -195,7 +195,7 @@ func TestALeaseDecidesAboutOurOwn(t *testing.T) {
 	}
 }
 
-func TestWhereASubnetFellSilentAtOnceTheNetworkIsTheCause(t *testing.T) {
+func TestRules_silentSubnet(t *testing.T) {
 	t.Parallel()
 	silent := func(seconds ...int) (leaked []int) {
 		var z zoo

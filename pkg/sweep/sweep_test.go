@@ -105,7 +105,7 @@ func bound(t *testing.T) context.Context {
 	return ctx
 }
 
-func TestTheChildOfADeadRunIsEndedAndItsSlotCools(t *testing.T) {
+func TestSweep_childOfADeadRunIsEnded(t *testing.T) {
 	t.Parallel()
 	book := openLedger(t)
 	address := netip.MustParseAddrPort("127.11.1.1:554")
@@ -131,7 +131,7 @@ func TestTheChildOfADeadRunIsEndedAndItsSlotCools(t *testing.T) {
 	}
 }
 
-func TestAChildWhoseLeaseNeverLearntItsPidIsFoundByItsMark(t *testing.T) {
+func TestSweep_childFoundByItsMark(t *testing.T) {
 	t.Parallel()
 	book := openLedger(t)
 	held := left(t, book, deadOwner(t), netip.AddrPort{}, 0)
@@ -153,7 +153,7 @@ func TestAChildThatIgnoresTermIsKilled(t *testing.T) {
 	}
 }
 
-func TestALeaseWhosePidNowBelongsToSomebodyElseKillsNobody(t *testing.T) {
+func TestSweep_reusedPidIsNotKilled(t *testing.T) {
 	t.Parallel()
 	book := openLedger(t)
 	held := left(t, book, deadOwner(t), netip.AddrPort{}, 0)
@@ -170,7 +170,7 @@ func TestALeaseWhosePidNowBelongsToSomebodyElseKillsNobody(t *testing.T) {
 	}
 }
 
-func TestALivingRunsChildSurvivesEverySweepButItsOwnLast(t *testing.T) {
+func TestSweep_childOfALivingRun(t *testing.T) {
 	t.Parallel()
 	book := openLedger(t)
 	held, err := book.Write(ledger.Lease{Kind: ledger.Process, Camera: "gate", Deadline: proc.BootTime() + time.Minute})
@@ -190,7 +190,7 @@ func TestALivingRunsChildSurvivesEverySweepButItsOwnLast(t *testing.T) {
 	}
 }
 
-func TestAProcessThatCannotBeEndedIsSaidToSurvive(t *testing.T) {
+func TestSweep_whatCannotBeEndedSurvives(t *testing.T) {
 	t.Parallel()
 	if os.Getuid() != 0 {
 		t.Skip("needs root, to start a process as one user and sweep as another")
@@ -210,7 +210,7 @@ func TestAProcessThatCannotBeEndedIsSaidToSurvive(t *testing.T) {
 	}
 }
 
-func TestAConnectionThisProcessForgotIsFoundByLooking(t *testing.T) {
+func TestSweep_forgottenConnection(t *testing.T) {
 	t.Parallel()
 	listener, err := net.Listen("tcp", "127.11.2.1:0")
 	if err != nil {
@@ -233,7 +233,7 @@ func TestAConnectionThisProcessForgotIsFoundByLooking(t *testing.T) {
 	}
 }
 
-func TestAProcessTableThatCannotBeReadIsNeverClean(t *testing.T) {
+func TestSweep_unreadTableIsNeverClean(t *testing.T) {
 	t.Parallel()
 	result := sweep.Broom{Ledger: openLedger(t), FS: proc.FS{Root: filepath.Join(t.TempDir(), "no", "proc")}}.Sweep(bound(t), observe.Scope{}, thisRun)
 	if result.Clean() || len(result.Last.Blind) == 0 {
