@@ -73,7 +73,14 @@ func (w *workshop) filmCameras(codec string, count int, encode ...string) filmed
 			w.t.Fatalf("the film: %v\n%s", err, out)
 		}
 	}
-	sim := w.command(w.build("testdata/filmcams"), codec, stream, strconv.Itoa(filmRate), strconv.Itoa(count), gop.String())
+	return w.show(codec, stream, count)
+}
+
+// show has that many cameras show a film.
+func (w *workshop) show(codec, stream string, count int, more ...string) filmed {
+	w.t.Helper()
+	args := append([]string{codec, stream, strconv.Itoa(filmRate), strconv.Itoa(count), gop.String()}, more...)
+	sim := w.command(w.build("testdata/filmcams"), args...)
 	sim.Stderr = os.Stderr
 	questions, err := sim.StdinPipe()
 	check(w.t, err)

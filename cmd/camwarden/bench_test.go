@@ -55,6 +55,8 @@ func TestBenchmarks(t *testing.T) {
 		{"a still of JPEG", stillOfJPEG},
 		{"a round, before and after", roundOverBefore},
 		{"a still on request", stillOfObedient},
+		{"a still over HTTP", webStillOverPeers},
+		{"a round over HTTP", webRoundOverPeers},
 		{"a round through go2rtc", roundOverFrameLoop},
 		{"doctor", lookOverTools},
 		{"reap", reapOverLoop},

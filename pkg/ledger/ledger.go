@@ -229,8 +229,11 @@ func (l *Ledger) Live(lease Lease) bool {
 
 // gone reports whether a process is known to be no more; when that cannot be told it is believed to live.
 func (l *Ledger) gone(id proc.Identity) bool {
-	if id.BootID != l.self.BootID {
+	switch {
+	case id.BootID != l.self.BootID:
 		return true
+	case id == l.self:
+		return false // whoever asks lives; a round asks this for each lease of its own, at each of its visits
 	}
 	presence, _ := l.fs.Look(id)
 	return presence == proc.Gone || presence == proc.Zombie

@@ -15,8 +15,8 @@ import (
 const (
 	// maxLead is how many bytes may stand before the picture: a line end, the header of a part, a header of the maker's own.
 	maxLead = 1024
-	// firstRoom is what is taken for a picture before any of it has come, whatever length is announced.
-	firstRoom = 64 << 10
+	// firstRoom is the most that is taken for a picture before any of it has come, whatever length is announced.
+	firstRoom = 512 << 10
 )
 
 // picture reads the body until the first whole picture has come, and waits for nothing behind it.
@@ -28,7 +28,7 @@ func (t *talk) picture(a *httpwire.Answer) (Picture, error) {
 	body := a.Decoded()
 	var begun time.Time
 	var cutter jpeg.Cutter
-	buf := make([]byte, 0, min(max(a.Length+1, 4<<10), firstRoom))
+	buf := make([]byte, 0, min(max(a.Length+1, 64<<10), firstRoom))
 	start := -1 // of the picture
 	for {
 		if len(buf) == cap(buf) {
@@ -82,7 +82,7 @@ func parts(a *httpwire.Answer) bool {
 
 // roomier returns the buffer with more room behind it.
 func roomier(buf []byte, most int) []byte {
-	room := make([]byte, len(buf), min(max(2*cap(buf), firstRoom), most))
+	room := make([]byte, len(buf), min(max(2*cap(buf), 64<<10), most))
 	copy(room, buf)
 	return room
 }

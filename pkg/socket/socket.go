@@ -19,7 +19,7 @@ import (
 
 // Dial opens a TCP connection, until the deadline, and says how long the camera took to accept it.
 func Dial(ctx context.Context, address netip.AddrPort, deadline time.Time) (net.Conn, time.Duration, error) {
-	dialer := net.Dialer{Deadline: deadline}
+	dialer := net.Dialer{Deadline: deadline, KeepAlive: -1} // nothing here outlives its deadline, so nothing has to be kept alive
 	began := time.Now()
 	conn, err := dialer.DialContext(ctx, "tcp", address.String())
 	return conn, time.Since(began), err

@@ -1,8 +1,9 @@
 // Command filmcams shows one film on many cameras, each a running stream that clients join where it is, until its standard
 // input ends. Asked by a line with a camera's number, it tells when that camera's key frames go.
 //
-// usage: filmcams CODEC FILM PICTURES-A-SECOND CAMERAS SPREAD
+// usage: filmcams CODEC FILM PICTURES-A-SECOND CAMERAS SPREAD [STILL USER PASSWORD]
 // for example: filmcams h264 film.h264 15 100 2s
+// With STILL, a JPEG, each also gives that over HTTP, at camsim's port for it; there and over RTSP it wants digest then.
 // The cameras begin evenly over SPREAD, so that they do not all have their key frames at once.
 package main
 
@@ -46,15 +47,22 @@ func run(args []string) error {
 	if err != nil {
 		return err
 	}
+	like := camsim.Config{Temper: camsim.Healthy, Clip: clip, JoinAnywhere: true}
+	if len(args) > 7 {
+		still, err := os.ReadFile(args[5])
+		if err != nil {
+			return err
+		}
+		like.Temper, like.Web, like.Still, like.Username, like.Password = camsim.Digest, camsim.WebDigest, string(still), args[6], args[7]
+	}
 	var cameras []*camsim.Camera
 	var addresses []netip.AddrPort
 	address, began := camsim.DrawSubnet().Addr(), time.Now()
 	for i := range count {
 		address = address.Next()
 		time.Sleep(time.Until(began.Add(spread * time.Duration(i) / time.Duration(count))))
-		camera, err := camsim.Start(camsim.Config{
-			Temper: camsim.Healthy, Address: netip.AddrPortFrom(address, camsim.DefaultPort), Clip: clip, JoinAnywhere: true,
-		})
+		like.Address = netip.AddrPortFrom(address, camsim.DefaultPort)
+		camera, err := camsim.Start(like)
 		if err != nil {
 			return err
 		}
