@@ -44,7 +44,7 @@ func exitTable() []exitRow {
 		{code: "0", meaning: "done", commands: others, detail: true},
 		{code: "0", meaning: "done; every stream that is left is to be kept", commands: streams, detail: true},
 		{code: "0", meaning: "looked, and no finding reaches --fail-on", commands: []string{"doctor"}, detail: true},
-		{code: "1", meaning: "done, but a camera failed or was skipped, or the report could not be written", commands: dialling},
+		{code: "1", meaning: "done, but a camera failed or was skipped, the pictures could not be kept, or the report could not be written", commands: dialling},
 		{code: "0", meaning: "looked", commands: []string{"discover"}, detail: true},
 		{code: "1", meaning: "looked, but something could not be looked at, a still of --verify failed, or the report could not be written", commands: []string{"discover"}, detail: true},
 		{code: "1", meaning: "a finding of doctor reaches --fail-on (critical), it was interrupted, or the report could not be written", commands: []string{"doctor"}},
@@ -126,7 +126,7 @@ func codeOfReport(report round.Report, signal os.Signal) ExitCode {
 		return LeftBehind
 	case signal != nil:
 		return codeOfSignal(signal)
-	case report.Summary.Failed+report.Summary.Skipped > 0:
+	case report.Summary.Failed+report.Summary.Skipped > 0, report.NotKept != "":
 		return CameraFailed
 	default:
 		return Done

@@ -55,7 +55,7 @@ func reportPage(p *page, r round.Report, view reportView) {
 		return
 	}
 	visits := view.rows(r)
-	if view.quiet && view.changes && len(visits) == 0 && r.Verdict == round.Clean {
+	if view.quiet && view.changes && len(visits) == 0 && r.Verdict == round.Clean && r.NotKept == "" {
 		return
 	}
 	var rows [][]string
@@ -73,6 +73,9 @@ func reportPage(p *page, r round.Report, view reportView) {
 	}
 	for _, k := range r.Streams.Kept {
 		p.line("kept stream %s: %s", k.Name, k.Why)
+	}
+	if r.NotKept != "" {
+		p.line("pictures not kept: %s", r.NotKept)
 	}
 	s := r.Summary
 	p.line("%s in %s: %d ok, %d failed, %d skipped", sweep.Count(s.Cameras, "camera"), span(r.DurationMS), s.OK, s.Failed, s.Skipped)

@@ -279,7 +279,8 @@ type report struct {
 		Registered, Removed int
 		Kept                []struct{ Name, Why string }
 	}
-	Blind []struct{ Where, Why string }
+	Blind   []struct{ Where, Why string }
+	NotKept string `json:"not_kept"`
 }
 
 type visit struct {

@@ -43,7 +43,8 @@ func (r *runner) makeRoom(ctx context.Context) {
 		return
 	}
 	r.plan.Keeper = nil
-	r.deps.Log.Warn("the disk is nearly full: the pictures of this round are not kept",
+	r.report.NotKept = "the disk of " + kept.Dir + " is nearly full"
+	r.deps.Log.Warn("the pictures of this round are not kept: "+r.report.NotKept,
 		"hint", "see df -h "+kept.Dir+"; keep in the configuration says which stills may go")
 }
 

@@ -43,8 +43,9 @@ type Report struct {
 	Blind      []observe.Blind  `json:"blind"`
 	Looked     Looked           `json:"looked"`
 	Verdict    Verdict          `json:"verdict"`
-	Pruned     *archive.Result  `json:"pruned,omitempty"` // what "keep" had removed after the round; nil where it sets no bound
-	Signal     string           `json:"signal,omitempty"` // the signal that ended the visits early, "SIGTERM"
+	Pruned     *archive.Result  `json:"pruned,omitempty"`   // what "keep" had removed after the round; nil where it sets no bound
+	NotKept    string           `json:"not_kept,omitempty"` // why the pictures of this round were not kept, though a folder was named
+	Signal     string           `json:"signal,omitempty"`   // the signal that ended the visits early, "SIGTERM"
 
 	before map[string]string // how the visits of the last round of these subnets ended, by camera
 
