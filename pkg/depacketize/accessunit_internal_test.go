@@ -3,6 +3,7 @@ package depacketize
 import (
 	"bytes"
 	"errors"
+	"strings"
 	"testing"
 	"time"
 )
@@ -141,5 +142,34 @@ func TestBitReader_expGolomb(t *testing.T) {
 		if got != want {
 			t.Errorf("%x: %d, want %d", data, got, want)
 		}
+	}
+}
+
+// Who waits in vain hears what came instead.
+func TestTroubles_sayWhatCame(t *testing.T) {
+	t.Parallel()
+	deltas := []sent{{delta, 1, true, false}, {delta, 2, true, false}, {delta, 3, true, false}}
+	for name, c := range map[string]struct {
+		bare  bool
+		scene []sent
+		want  string
+	}{
+		"nothing of use":      {false, []sent{{"\x09\xf0", 1, true, false}}, "1 packets came, and no whole picture"},
+		"only pictures":       {false, deltas, "each needs earlier ones"},
+		"without sets":        {true, deltas, "without parameter sets"},
+		"bare key frames":     {true, []sent{{first, 1, true, false}, {delta, 2, true, false}}, "1 came, but never its parameter sets"},
+		"damaged key frames":  {false, []sent{{first, 1, true, false}, {third, 1, true, true}, {delta, 2, true, false}}, "1 came, with parts missing"},
+		"a refresh, cut down": {false, []sent{{"\x06\x06\x02\x15\x10\x80", 1, false, false}, {delta, 1, true, false}, {delta, 2, true, false}, {delta, 3, true, false}}, "intra refresh"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			sets := described()
+			if c.bare {
+				sets = nil
+			}
+			if got, u := assemble(t, sets, c.scene); got != "" || !strings.Contains(u.troubles(), c.want) {
+				t.Errorf("got %q and %q, want %q", got, u.troubles(), c.want)
+			}
+		})
 	}
 }
