@@ -1,7 +1,6 @@
 package main
 
 import (
-	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -132,6 +131,6 @@ func TestSnapshot_httpURL(t *testing.T) {
 		t.Errorf("%v", left)
 	}
 	if c := gate.WebCounts(); c.InClear != 0 || c.ConnectionsMost > 1 || c.Connections != 0 {
-		t.Error(fmt.Sprintf("%+v", c))
+		t.Errorf("%+v", c)
 	}
 }

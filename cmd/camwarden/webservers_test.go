@@ -155,7 +155,7 @@ movie_output off
 	s.served(at, "motion", "-n", "-c", s.path("motion.conf"))
 	url := "http://" + at + "/current"
 	s.await("motion has a picture", func() bool {
-		answer, err := http.Get(url) //nolint:noctx // the test is bounded
+		answer, err := http.Get(url)
 		if err != nil {
 			return false
 		}

@@ -156,8 +156,10 @@ func (c *Camera) openWeb() error {
 	if err != nil {
 		return err
 	}
-	w.at = listener.Addr().(*net.TCPAddr).AddrPort()
-	w.at = netip.AddrPortFrom(w.at.Addr().Unmap(), w.at.Port())
+	if w.at, err = netip.ParseAddrPort(listener.Addr().String()); err != nil {
+		_ = listener.Close()
+		return err
+	}
 	w.ctx, w.stop = context.WithCancel(context.Background())
 	w.server = &http.Server{Handler: w, ConnState: w.count, ReadHeaderTimeout: time.Minute}
 	var over net.Listener = listener

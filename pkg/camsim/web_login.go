@@ -1,12 +1,11 @@
 package camsim
 
 import (
-	"crypto/md5" //nolint:gosec // what cameras use
+	"crypto/md5"
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
-	"hash"
 	"net/http"
 	"regexp"
 	"strings"
@@ -104,7 +103,7 @@ func (w *web) digest(request *http.Request, authorization string) bool {
 	w.mu.Lock()
 	known := w.nonces[fields["nonce"]]
 	w.mu.Unlock()
-	var fresh func() hash.Hash = md5.New
+	fresh := md5.New
 	if w.habit.habit == WebSHA256 {
 		fresh = sha256.New
 	}

@@ -44,16 +44,11 @@ func (c *Cutter) Cut(b []byte) (end int, err error) {
 		if mark == len(b) {
 			return 0, nil
 		}
-		switch marker := b[mark]; {
-		case marker == EOI && c.scanned:
+		if b[mark] == EOI && c.scanned {
 			return mark + 1, nil
-		case marker == EOI:
-			return 0, errors.New("it ends before any picture data")
-		case marker == SOI:
-			c.at = mark - 1
-			return 0, ErrAgain
-		case marker == 0 || marker == TEM || marker >= RST0 && marker <= RST7:
-			return 0, fmt.Errorf("marker FF %02X stands outside the picture data", marker)
+		}
+		if err := c.stray(b[mark], mark); err != nil {
+			return 0, err
 		}
 		if mark+3 > len(b) {
 			return 0, nil
@@ -70,6 +65,20 @@ func (c *Cutter) Cut(b []byte) (end int, err error) {
 		c.scanned = c.scanned || c.scan
 	}
 	return 0, nil
+}
+
+// stray is an error for a marker that begins no segment.
+func (c *Cutter) stray(marker byte, at int) error {
+	switch {
+	case marker == EOI:
+		return errors.New("it ends before any picture data")
+	case marker == SOI:
+		c.at = at - 1
+		return ErrAgain
+	case marker == 0 || marker == TEM || marker >= RST0 && marker <= RST7:
+		return fmt.Errorf("marker FF %02X stands outside the picture data", marker)
+	}
+	return nil
 }
 
 // At is where Cut stands.

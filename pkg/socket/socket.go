@@ -38,7 +38,10 @@ func Local(conn net.Conn) netip.AddrPort {
 // not verified: cameras sign their own, with a name that is not theirs, so the system's list of authorities would refuse
 // nearly all of them.
 func Secure(conn net.Conn, host string, roots *x509.CertPool) (net.Conn, error) {
-	config := &tls.Config{RootCAs: roots, ServerName: host, InsecureSkipVerify: roots == nil, CipherSuites: suites()}
+	config := &tls.Config{RootCAs: roots, ServerName: host, CipherSuites: suites()}
+	if roots == nil {
+		config.InsecureSkipVerify = true
+	}
 	client := tls.Client(conn, config)
 	return client, client.Handshake() //nolint:noctx // the deadline of conn bounds it, and cancelling closes conn
 }
