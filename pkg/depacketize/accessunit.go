@@ -264,6 +264,11 @@ func (u *accessUnits) slice(nal []byte, at time.Time) error {
 		o.partial = true
 		return nil
 	}
+	return u.keep(o, nal)
+}
+
+// keep appends a slice to its picture.
+func (u *accessUnits) keep(o *picture, nal []byte) error {
 	size := len(o.data) + len(startCode) + len(nal) + len(o.sei) + u.sets.size()
 	switch {
 	case size > u.limit && o.intra:
@@ -400,7 +405,7 @@ func (u *accessUnits) decide(o *picture, other []uint32) {
 // give makes a picture the result.
 func (u *accessUnits) give(o *picture) {
 	u.whole = &KeyFrame{
-		Codec: u.syntax.codec, Bytes: slices.Insert(o.data, 0, u.sets.appendTo(nil, o.sei)...), Pictures: 1,
+		Codec: u.syntax.codec, Bytes: slices.Insert(o.data, 0, u.sets.annexB(o.sei)...), Pictures: 1,
 		CapturedAt: o.at, Arriving: u.now.Sub(o.at),
 	}
 	u.shape(o)

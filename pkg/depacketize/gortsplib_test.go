@@ -125,9 +125,8 @@ func (f *walkFilm) equal(t *testing.T, frame *depacketize.KeyFrame, theirs [][][
 			}
 		}
 	}
-	same := func(a, b []byte) bool { return bytes.Equal(a, b) }
 	for i, one := range theirs {
-		if slices.EqualFunc(ours, one, same) || i > 0 && slices.EqualFunc(ours, slices.Concat(theirs[i-1], one), same) {
+		if slices.EqualFunc(ours, one, bytes.Equal) || i > 0 && slices.EqualFunc(ours, slices.Concat(theirs[i-1], one), bytes.Equal) {
 			return true
 		}
 	}

@@ -201,7 +201,7 @@ func (s *jpegScans) finish(at time.Time) (*KeyFrame, error) {
 	if header, rest, ok := jpeg.Split(scan); ok { // there are cameras that send whole files
 		all, file, scan = scan, header, rest
 	}
-	width, height, end, why := s.fit(file, scan)
+	fits, why := s.fit(file, scan)
 	if why != "" {
 		s.drop()
 		if s.misfits++; s.misfits >= misfitsMost {
@@ -210,24 +210,27 @@ func (s *jpegScans) finish(at time.Time) (*KeyFrame, error) {
 		return nil, nil
 	}
 	if sof := bytes.Index(file, []byte{0xff, jpeg.SOF0}); sof >= 0 {
-		binary.BigEndian.PutUint16(file[sof+5:], uint16(height))
-		binary.BigEndian.PutUint16(file[sof+7:], uint16(width))
+		binary.BigEndian.PutUint16(file[sof+5:], uint16(fits.height))
+		binary.BigEndian.PutUint16(file[sof+7:], uint16(fits.width))
 	}
-	whole := append(all[:len(file)+end], 0xff, jpeg.EOI)
+	all = append(all[:len(file)+fits.end], 0xff, jpeg.EOI)
 	s.open, s.file = false, nil
 	return &KeyFrame{
-		Codec: JPEG, Bytes: whole, Pictures: 1, CapturedAt: s.at, Arriving: at.Sub(s.at), Width: width, Height: height, FullRange: true,
+		Codec: JPEG, Bytes: all, Pictures: 1, CapturedAt: s.at, Arriving: at.Sub(s.at), Width: fits.width, Height: fits.height, FullRange: true,
 	}, nil
 }
 
+// fit is the size that a scan has, and where it ends.
+type fit struct{ width, height, end int }
+
 // fit finds the size that the scan has, and where it ends; else it says why there is none.
-func (s *jpegScans) fit(header, scan []byte) (width, height, end int, why string) {
+func (s *jpegScans) fit(header, scan []byte) (found fit, why string) {
 	parsed, err := jpeg.ParseScan(header)
 	if err != nil {
-		return 0, 0, 0, err.Error()
+		return fit{}, err.Error()
 	}
 	count, end, err := parsed.Count(scan, mostMCUs)
-	width, height = jpeg.FrameSize(header)
+	width, height := jpeg.FrameSize(header)
 	sizes := s.sizes(width, height)
 	for _, size := range sizes {
 		expected := parsed.MCUs(size[0], size[1])
@@ -239,21 +242,21 @@ func (s *jpegScans) fit(header, scan []byte) (width, height, end int, why string
 			_, at, _ = parsed.Count(scan, expected)
 		}
 		if jpeg.Padding(scan[at:]) {
-			return size[0], size[1], at, ""
+			return fit{size[0], size[1], at}, ""
 		}
 	}
 	if err == nil && jpeg.Padding(scan[end:]) {
 		if size, ok := unwrapped(parsed, count, width, height); ok {
-			return size[0], size[1], end, ""
+			return fit{size[0], size[1], end}, ""
 		}
 	}
 	switch expected := parsed.MCUs(width, height); {
 	case err != nil:
-		return 0, 0, 0, err.Error()
+		return fit{}, err.Error()
 	case count < expected:
-		return 0, 0, 0, fmt.Sprintf("it has %d MCUs, where %dx%d pixels have %d: its end is missing, or it is not of that size", count, width, height, expected)
+		return fit{}, fmt.Sprintf("it has %d MCUs, where %dx%d pixels have %d: its end is missing, or it is not of that size", count, width, height, expected)
 	default:
-		return 0, 0, 0, fmt.Sprintf("it has %d MCUs, where %dx%d pixels have %d, so it is larger than RTP can say", count, width, height, expected)
+		return fit{}, fmt.Sprintf("it has %d MCUs, where %dx%d pixels have %d, so it is larger than RTP can say", count, width, height, expected)
 	}
 }
 

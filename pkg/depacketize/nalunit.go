@@ -48,14 +48,14 @@ func h264Syntax() *nalSyntax {
 	return &nalSyntax{
 		codec: H264, head: 1, spsKind: sps, ppsKind: pps,
 		kind: func(nal []byte) nalKind {
-			switch kind := nal[0] & 0x1f; {
-			case kind == 1, kind == idr: // data partitions (2 to 4) are of a profile that nobody has
+			switch nal[0] & 0x1f {
+			case 1, idr: // data partitions (2 to 4) are of a profile that nobody has
 				return sliceNAL
-			case kind == sps, kind == pps:
+			case sps, pps:
 				return parameterNAL
-			case kind == prefixSEI:
+			case prefixSEI:
 				return seiNAL
-			case kind == delimiter:
+			case delimiter:
 				return delimiterNAL
 			}
 			return otherNAL

@@ -97,7 +97,7 @@ func (p *parameterSets) differs(nal []byte) bool {
 	return ok && !bytes.Equal(known.nal, nal)
 }
 
-// size is how many bytes appendTo appends at most.
+// size is how many bytes annexB has at most, without SEI.
 func (p *parameterSets) size() int {
 	const description = 16 // of colours
 	size := 0
@@ -107,8 +107,9 @@ func (p *parameterSets) size() int {
 	return size
 }
 
-// appendTo appends all of them as Annex B, and what else comes before slices.
-func (p *parameterSets) appendTo(out, sei []byte) []byte {
+// annexB is all of them, and what else comes before slices.
+func (p *parameterSets) annexB(sei []byte) []byte {
+	var out []byte
 	for _, set := range p.list {
 		nal := set.nal
 		if set.kind == p.syntax.spsKind {

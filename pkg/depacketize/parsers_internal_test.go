@@ -25,8 +25,8 @@ func FuzzParameterSets(f *testing.F) {
 				t.Errorf("%dx%d", set.sps.width, set.sps.height)
 			}
 		}
-		if len(sets.appendTo(nil, nil)) > sets.size() {
-			t.Errorf("%d bytes, and %d were announced", len(sets.appendTo(nil, nil)), sets.size())
+		if len(sets.annexB(nil)) > sets.size() {
+			t.Errorf("%d bytes, and %d were announced", len(sets.annexB(nil)), sets.size())
 		}
 		if len(slice) > syntax.head && syntax.kind(slice) == sliceNAL {
 			syntax.slice(slice, &sets)
@@ -97,7 +97,7 @@ func TestSPS_untaggedHD(t *testing.T) {
 				}
 			}
 			probe := exec.Command("ffprobe", "-v", "error", "-f", c.codec, "-show_entries", "stream=width,height,color_range,color_space", "-of", "csv=p=0:s=|", "-i", "pipe:0")
-			probe.Stdin = bytes.NewReader(append(sets.appendTo(nil, nil), rest...))
+			probe.Stdin = bytes.NewReader(append(sets.annexB(nil), rest...))
 			out, err := probe.CombinedOutput()
 			want := string(bytes.ReplaceAll([]byte(c.size), []byte("x"), []byte("|"))) + "|" + c.want
 			if got := string(bytes.TrimSpace(out)); err != nil || got != want {

@@ -60,7 +60,7 @@ func (u *accessUnits) gradual(o *picture) {
 		return
 	}
 	u.whole = &KeyFrame{
-		Codec: u.syntax.codec, Bytes: append(u.sets.appendTo(nil, nil), r.data...), Pictures: r.pictures,
+		Codec: u.syntax.codec, Bytes: append(u.sets.annexB(nil), r.data...), Pictures: r.pictures,
 		CapturedAt: o.at, Arriving: u.now.Sub(o.at),
 	}
 	u.shape(o)

@@ -75,7 +75,7 @@ func (s *sequenceSet) asPlayersTakeIt(nal []byte) []byte {
 	}
 	data := rbsp(nal, len(nal))
 	var w bitWriter
-	rest := 0
+	var rest int
 	switch at := s.colour; {
 	case at.matrix > 0:
 		w.copy(data, 0, at.matrix)
@@ -193,8 +193,8 @@ func readSPS264(nal []byte) (sequenceSet, bool) {
 	if !s.frameMBsOnly {
 		cropY *= 2
 	}
-	left, right, top, bottom := s.cropping(r)
-	s.width, s.height = width-cropX*(left+right), height-cropY*(top+bottom)
+	crop := s.cropping(r)
+	s.width, s.height = width-cropX*(crop[0]+crop[1]), height-cropY*(crop[2]+crop[3])
 	if s.id > 31 || s.frameNumBits > 16 || s.pocBits > 16 || s.pocType > 2 || !plausible(s.width, s.height) {
 		return s, false
 	}
@@ -202,16 +202,19 @@ func readSPS264(nal []byte) (sequenceSet, bool) {
 	return s, true
 }
 
-// cropping reads the frame cropping of H.264, or the conformance window of H.265.
-func (s *sequenceSet) cropping(r *bitReader) (left, right, top, bottom int) {
+// cropping reads the frame cropping of H.264, or the conformance window of H.265: left, right, top, bottom.
+func (s *sequenceSet) cropping(r *bitReader) [4]int {
 	if !r.flag() {
-		return 0, 0, 0, 0
+		return [4]int{}
 	}
-	left, right, top, bottom = int(r.ue()), int(r.ue()), int(r.ue()), int(r.ue())
+	var crop [4]int
+	for i := range crop {
+		crop[i] = int(r.ue())
+	}
 	if r.short {
-		return 0, 0, 0, 0
+		return [4]int{}
 	}
-	return left, right, top, bottom
+	return crop
 }
 
 func skipScalingLists264(r *bitReader, chroma uint32) {
@@ -260,8 +263,8 @@ func readSPS265(nal []byte) (sequenceSet, bool) {
 	if chroma == 1 {
 		cropY = 2
 	}
-	left, right, top, bottom := s.cropping(r)
-	s.width, s.height = width-cropX*(left+right), height-cropY*(top+bottom)
+	crop := s.cropping(r)
+	s.width, s.height = width-cropX*(crop[0]+crop[1]), height-cropY*(crop[2]+crop[3])
 	r.ue()
 	r.ue()
 	s.pocBits = int(r.ue()) + 4
@@ -307,8 +310,10 @@ func behindSize265(r *bitReader, pocBits int) bool {
 	for range 4 {
 		r.ue()
 	}
-	if r.flag() && r.flag() { // a scaling list, of its own
-		skipScalingLists265(r)
+	if r.flag() { // scaling lists
+		if own := r.flag(); own {
+			skipScalingLists265(r)
+		}
 	}
 	r.skip(2)
 	if r.flag() { // PCM
