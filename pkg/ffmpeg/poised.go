@@ -59,13 +59,14 @@ func (e *Poised) Dismiss() {
 	<-e.ended
 }
 
-// Enter and Leave count the visits under way.
+// Enter counts a visit that is under way, until it leaves.
 func (d *Decoder) Enter() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.visits++
 }
 
+// Leave ends what Enter began.
 func (d *Decoder) Leave() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
