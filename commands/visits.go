@@ -49,7 +49,7 @@ func (f *visitFlags) validate(cmd *cobra.Command) error {
 	case f.timeout > config.Longest:
 		return tooLong("--timeout", f.timeout)
 	case f.jobsAtOnce() < 0:
-		return fault.New(fault.Usage, "", "--jobs: %q is no number of visits at once", f.jobs).WithHint("auto, or for example -j 8")
+		return fault.New(fault.Usage, "", "--jobs: %s must be a number of at least 1", f.jobs).WithHint("auto, or for example -j 8")
 	case cmd.Flags().Changed("width") && (f.width < 16 || f.width > 16384):
 		return fault.New(fault.Usage, "", "--width: %d pixels are no width of a picture", f.width).WithHint("from 16 to 16384, for example --width 640")
 	case cmd.Flags().Changed("dir") && f.dir == "":

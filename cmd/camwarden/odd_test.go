@@ -53,7 +53,7 @@ func oddities() []oddity {
 		{"a deadline beyond all clocks", nil, "ROUND --deadline 2562047h", 2, "usage", "--deadline: 2562047h0m0s is longer than a year", "8760h"},
 		{"a cool-down beyond all clocks", nil, "ROUND --cooldown 2562047h", 2, "usage", "--cooldown: 2562047h0m0s is longer than a year", "8760h"},
 		{"nobody to do the work", nil, "ROUND -j 0", 2, "usage", "--jobs: 0", "-j 8"},
-		{"more at once than there are numbers", nil, "ROUND -j 99999999999999999999", 2, "usage", "--jobs", "--help"},
+		{"more at once than there are numbers", nil, "ROUND -j 99999999999999999999", 2, "usage", "--jobs: 9999", "auto, or for example -j 8"},
 	}
 }
 

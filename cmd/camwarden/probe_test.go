@@ -89,8 +89,8 @@ func TestProbe_asksEachCameraOnce(t *testing.T) {
 			var auth string
 			missing := false
 			for _, f := range got.Findings {
-				missing = missing || f.Code == "camera-not-found"
-				if f.Code == "camera-auth" {
+				missing = missing || f.Code == "server-not-found" // a simulated camera is a server of this host
+				if f.Code == "server-auth" {
 					auth = f.Evidence
 				}
 			}

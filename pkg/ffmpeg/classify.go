@@ -153,7 +153,7 @@ var rules = []rule{
 		message: "the camera did not answer PLAY in time", hint: HintMute},
 	{pattern: lazyre.New(`(?m)^(?:[^\[].*: |\[in#0 .*: )Operation not permitted$`), class: fault.Exhausted, step: fault.Play,
 		message: "the camera closed the connection at PLAY, as it does when it has no slot left", hint: hintSlots},
-	{pattern: unknownCodec, class: fault.NoVideo, step: fault.Setup,
+	{pattern: lazyre.New(unknownCodecText), class: fault.NoVideo, step: fault.Setup,
 		message: "this ffmpeg cannot receive the codec of the camera's video", hint: hintRTSP},
 	{pattern: lazyre.New(noParameters), when: func(e evidence) bool { return e.late() && !e.media }, class: fault.Timeout, step: fault.Media,
 		message: "the camera sent no video in time", hint: HintMute},

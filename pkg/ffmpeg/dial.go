@@ -173,8 +173,10 @@ func (e evidence) waitedForVP9(ending supervise.Ending) bool {
 	return ending.Code == tooManyErrors && e.codec == "vp9" && len(ending.Stdout) > 0
 }
 
+const unknownCodecText = `Video: none[^)]*\): unknown codec`
+
 var (
-	unknownCodec = lazyre.New(`Video: none[^)]*\): unknown codec`)
+	unknownCodec = lazyre.New(unknownCodecText)
 	stuck        = lazyre.New(`Error while decoding stream \S+: Resource temporarily unavailable`)
 )
 
