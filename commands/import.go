@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -14,6 +15,7 @@ import (
 	"github.com/camwarden/camwarden/pkg/config"
 	"github.com/camwarden/camwarden/pkg/fault"
 	"github.com/camwarden/camwarden/pkg/inventory"
+	"github.com/camwarden/camwarden/pkg/redact"
 )
 
 func newConfigImport(c *cli) *cobra.Command {
@@ -101,13 +103,21 @@ func (c *cli) importInventory(path string, format inventory.Format, secrets stri
 	if read.Lost() {
 		code = CameraFailed
 	}
-	if c.flags.output == asTable || c.flags.output == asYAML {
-		if code = c.deliver("the configuration", text, code); code != Done {
-			return ended(code)
+	if c.flags.output != asTable && c.flags.output != asYAML {
+		if text, err = c.render(document{value: doc, list: "reported"}, code); err != nil {
+			return err
 		}
-		return nil
 	}
-	return c.showWith(document{value: doc, list: "reported"}, code)
+	if !c.write("the configuration", text) {
+		for _, file := range doc.Secrets { // without the configuration nobody knows what they are for, and they would be in the way
+			_ = os.Remove(file)
+		}
+		return ended(CameraFailed)
+	}
+	if code != Done {
+		return ended(code)
+	}
+	return nil
 }
 
 // sayImported says on stderr what did not go over, by line.
@@ -122,6 +132,11 @@ func (c *cli) sayImported(path string, read inventory.Result) {
 		default:
 			c.log.Info(said)
 		}
+	}
+	if slices.ContainsFunc(read.Cameras, func(cam inventory.Camera) bool {
+		return redact.String("rtsp://h"+cam.Path) != "rtsp://h"+cam.Path || redact.String("rtsp://h"+cam.SubPath) != "rtsp://h"+cam.SubPath
+	}) {
+		c.log.Warn("a path in the configuration holds a password or a token: nobody else may read the file", hintKey, "chmod 600 the file that this is written to")
 	}
 	for _, address := range read.Shared {
 		c.log.Info(fmt.Sprintf("%s has several cameras and no max_connections in the file: 2 are assumed for all of them together", address),

@@ -97,19 +97,24 @@ func (c *cli) render(d document, code ExitCode) ([]byte, error) {
 
 // deliver writes data to stdout in one piece. Failing to is reported, and changes nothing but a code that said all was well.
 func (c *cli) deliver(what string, data []byte, code ExitCode) ExitCode {
+	if !c.write(what, data) && code == Done {
+		return CameraFailed
+	}
+	return code
+}
+
+// write writes data to stdout in one piece. What fails but for a reader that went away is reported, and false returned.
+func (c *cli) write(what string, data []byte) bool {
 	if len(data) == 0 {
-		return code
+		return true
 	}
 	_, err := c.world.Stdout.Write(data)
 	switch {
 	case err == nil, errors.Is(err, syscall.EPIPE), errors.Is(err, io.ErrClosedPipe):
-		return code
+		return true
 	}
 	c.log.Error(fmt.Sprintf("cannot write %s to standard output: %v", what, err))
-	if code == Done {
-		return CameraFailed
-	}
-	return code
+	return false
 }
 
 // marshal is JSON as a person may want to read it: & < > stay themselves, which URLs are full of.

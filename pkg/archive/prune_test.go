@@ -285,3 +285,22 @@ func TestPrune_putsBackWhatAKilledOneTookOut(t *testing.T) {
 		t.Errorf("there are %v, want %v", got, want)
 	}
 }
+
+func TestPrune_removesWhatKilledRunsLeft(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	put(t, dir, "gate", 0, 1)
+	old, young := filepath.Join(dir, "gate", ".camwarden-OLD.tmp"), filepath.Join(dir, "gate", ".camwarden-YOUNG.tmp")
+	err := errors.Join(os.Symlink("somewhere", old), os.WriteFile(young, nil, 0o644))
+	hourAgo := unix.NsecToTimespec(time.Now().Add(-time.Hour).UnixNano())
+	err = errors.Join(err, unix.UtimesNanoAt(unix.AT_FDCWD, old, []unix.Timespec{hourAgo, hourAgo}, unix.AT_SYMLINK_NOFOLLOW))
+	if err != nil {
+		t.Fatal(err)
+	}
+	prune(t, dir, archive.Policy{For: time.Hour}, false)
+	for path, want := range map[string]bool{old: false, young: true} {
+		if _, err := os.Lstat(path); (err == nil) != want {
+			t.Errorf("%s: %v, want it there: %v", path, err, want)
+		}
+	}
+}

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"path"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -126,6 +127,9 @@ func (w *walk) entries(dir int, name string) ([]entry, error) {
 	}
 	found := false
 	for _, e := range entries {
+		if !e.folder && w.scrap(dir, e.name) {
+			_ = unix.Unlinkat(dir, e.name, 0)
+		}
 		if e.folder && strings.HasPrefix(e.name, asidePrefix) {
 			found = w.rescue(dir, name, e.name) || found
 		}
@@ -134,6 +138,16 @@ func (w *walk) entries(dir int, name string) ([]entry, error) {
 		return entries, nil
 	}
 	return list(dir)
+}
+
+// scrap reports whether a name is that of a file which a killed run had not yet renamed into place: a minute is more than that takes.
+func (w *walk) scrap(dir int, name string) bool {
+	if !strings.HasPrefix(name, ".camwarden-") || !strings.HasSuffix(name, ".tmp") {
+		return false
+	}
+	var stat unix.Stat_t
+	err := unix.Fstatat(dir, name, &stat, unix.AT_SYMLINK_NOFOLLOW)
+	return err == nil && time.Since(time.Unix(stat.Mtim.Unix())) > time.Minute
 }
 
 // rescue puts back what stands in the folder of a killed pruning, and reports whether there was anything.

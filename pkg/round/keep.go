@@ -83,11 +83,22 @@ func point(link, target string) error {
 		return fault.New(fault.Local, "", "%s is in the way: it is not a symlink, so it was not replaced", link).
 			WithHint("move it away: mv %s %s.old", link, link)
 	}
-	next := temporary(filepath.Dir(link))
-	if err := os.Symlink(target, next); err != nil {
-		return unwritable(link, err)
+	// One name for all: what a killed run leaves is replaced by the next, and of two at once the later one wins.
+	next := filepath.Join(filepath.Dir(link), ".camwarden-"+filepath.Base(link)+".tmp")
+	var err error
+	for range 10 {
+		if err = os.Symlink(target, next); errors.Is(err, fs.ErrExist) {
+			_ = os.Remove(next)
+			continue
+		}
+		if err != nil {
+			break
+		}
+		if err = os.Rename(next, link); err == nil || !errors.Is(err, fs.ErrNotExist) {
+			break
+		}
 	}
-	if err := os.Rename(next, link); err != nil {
+	if err != nil {
 		_ = os.Remove(next)
 		return unwritable(link, err)
 	}

@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -55,6 +56,7 @@ type Process struct {
 	t     testing.TB
 	stdin io.WriteCloser
 	lines *bufio.Scanner
+	end   sync.Once
 }
 
 // Start starts it. It is killed with the test at the latest.
@@ -100,8 +102,10 @@ func (p *Process) Signal(signal syscall.Signal) {
 	Check(p.t, p.Process.Signal(signal))
 }
 
-// Kill ends it by SIGKILL, and waits for its end. A second time it does nothing.
+// Kill ends it by SIGKILL, and waits for its end. A second time, perhaps at the same time, it does nothing but wait.
 func (p *Process) Kill() {
-	_ = p.Process.Kill()
-	_ = p.Wait()
+	p.end.Do(func() {
+		_ = p.Process.Kill()
+		_ = p.Wait()
+	})
 }
