@@ -79,7 +79,9 @@ func (l *loader) snapshot(n *node, into *string) {
 	if !l.text(n, &text) {
 		return
 	}
-	if text != "" && !camera.IsHTTP(text) && !strings.HasPrefix(text, "/") {
+	scheme, _, absolute := strings.Cut(text, "://")
+	absolute = absolute && !strings.ContainsAny(scheme, "/?") // another URL may stand in a path
+	if text != "" && !absolute && !strings.HasPrefix(text, "/") {
 		text = "/" + text
 	}
 	if text != "" {

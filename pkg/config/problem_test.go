@@ -100,6 +100,10 @@ func TestEveryProblemIsToldWithItsLine(t *testing.T) {
 		"an accent in a prefix":     {"go2rtc: {stream_prefix: überwacht-}", `1: go2rtc: stream_prefix: "überwacht-" cannot be what stream names begin with: it holds a letter that is not one of a to z`},
 		"go2rtc's other words":      {"go2rtc: {snapshot: stream, lifecycle: forever}", "1: go2rtc: snapshot: \"stream\" is none of frame, restream; did you mean restream?\n1: go2rtc: lifecycle: \"forever\" is none of ephemeral, standing"},
 
+		"a snapshot by ftp":    {"cameras: [{id: gate, host: h, snapshot: 'ftp://x/y'}]", `1: camera gate: snapshot: it is neither a path nor an http:// or https:// URL`},
+		"a snapshot by rtsp":   {"defaults: {snapshot: 'rtsp://x'}", `1: defaults: snapshot: it is neither a path nor an http:// or https:// URL`},
+		"a snapshot of nobody": {"cameras: [{id: gate, host: h, snapshot: '://x/y'}]", `1: camera gate: snapshot: it is neither a path nor an http:// or https:// URL`},
+
 		"an indentation": {"cooldown: 5m\ndefaults:\n  port: 1\n   path: x",
 			`4: not YAML: mapping values are not allowed in this context; look at the indentation, and quote a value that holds a colon and a blank`},
 		"a tab": {"cameras:\n\t- id: x",
