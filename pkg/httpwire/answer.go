@@ -13,7 +13,9 @@ import (
 // What a header may have: some cameras repeat themselves, none of them for as long.
 const (
 	maxHeader  = 256 << 10
-	maxInterim = 8 // answers 1xx before the one that counts
+	maxInterim = 8       // answers 1xx before the one that counts
+	maxFolded  = 8 << 10 // from here on the lines in which a value goes on are passed over
+	maxSaid    = 8 << 10
 )
 
 // ErrHeader says that a header was longer than any honest one.
@@ -21,12 +23,12 @@ var ErrHeader = errors.New("its header does not end")
 
 // Alien is what came where an answer should begin.
 type Alien struct {
-	Said string // its first bytes
+	Said string // its first line, at most 8 KiB, secrets and all: redact it before it is cut or shown
 	TLS  bool   // it is the beginning of a record of TLS
 }
 
-// Error says what came.
-func (e *Alien) Error() string { return "not HTTP: " + e.Said }
+// Error says that something else came, and not what: a secret of ours may stand in it.
+func (e *Alien) Error() string { return "not HTTP" }
 
 // Answer is the header of one answer. Names are in lower case.
 type Answer struct {
@@ -103,7 +105,9 @@ func readOne(br *bufio.Reader, left *int) (*Answer, error) {
 			break
 		}
 		if values := a.Header[last]; (line[0] == ' ' || line[0] == '\t') && len(values) > 0 { // RFC 9112 section 5.2
-			values[len(values)-1] += " " + string(bytes.TrimSpace(line))
+			if value := &values[len(values)-1]; len(*value) < maxFolded {
+				*value += " " + string(bytes.TrimSpace(line))
+			}
 			continue
 		}
 		name, value, ok := bytes.Cut(line, []byte(":"))
@@ -129,7 +133,7 @@ func isPicture(br *bufio.Reader) bool {
 }
 
 func alien(line []byte) error {
-	return &Alien{Said: string(line[:min(len(line), 40)]), TLS: len(line) > 1 && (line[0] == 0x15 || line[0] == 0x16) && line[1] == 3}
+	return &Alien{Said: string(line[:min(len(line), maxSaid)]), TLS: len(line) > 1 && (line[0] == 0x15 || line[0] == 0x16) && line[1] == 3}
 }
 
 // readLine reads one line without its end.

@@ -112,6 +112,26 @@ func TestLogin_oddChallenges(t *testing.T) {
 	}
 }
 
+// A challenge without quotes costs what its length costs, and one that no camera sends is not read: with a part of its realm the log-in
+// would be wrong.
+func TestLogin_longChallenges(t *testing.T) { //nolint:paralleltest // AllocsPerRun does not go with parallel tests
+	const begin = "Digest nonce=x, realm=a "
+	long := begin + strings.Repeat("b ", (longest-len(begin))/2)
+	l := New([]string{long}, "u", "p")
+	if l == nil || l.challenge.realm.text != strings.TrimSpace(strings.TrimPrefix(long, "Digest nonce=x, realm=")) {
+		t.Fatalf("%+v", l)
+	}
+	if n := testing.AllocsPerRun(10, func() { scan(long) }); n > 100 {
+		t.Errorf("%d words cost %.0f allocations", len(strings.Fields(long)), n)
+	}
+	if twice := strings.Repeat("realm=a b c, ", 100); New([]string{"Digest nonce=x, " + twice}, "u", "p").challenge.realm.text != "a b c" {
+		t.Error("what goes on with a value that does not count is taken for the first")
+	}
+	if New([]string{long + strings.Repeat("b ", 125000)}, "u", "p") != nil {
+		t.Error("a longer one is read")
+	}
+}
+
 // FuzzLogIn answers any challenge with something that is one header line.
 func FuzzLogIn(f *testing.F) {
 	f.Add(`Digest realm="r", nonce="n", qop="auth", opaque="o"`, "user")

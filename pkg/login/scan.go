@@ -11,11 +11,27 @@ type offered struct {
 	parameters map[string]field
 }
 
+// longest is how many bytes a value may have; none of a camera's has a quarter of them. Of a longer one nothing is taken: with a part of
+// a realm the log-in would be wrong.
+const longest = 4 << 10
+
 // scan reads the challenges of one value of "WWW-Authenticate" (RFC 7235 section 4.1), and whatever cameras make of it:
 // parameters without commas between them, tabs, blanks around "=", values without quotes that hold blanks.
 func scan(value string) []offered {
+	if len(value) > longest {
+		return nil
+	}
 	var found []offered
-	last, quoted := "", false // the last parameter: a word without a name goes on with it, if it had no quotes
+	last, goesOn := "", false // the last parameter: a word without a name goes on with it, if it counts and had no quotes
+	var tail strings.Builder  // those words
+	end := func() {
+		if tail.Len() > 0 {
+			parameters := found[len(found)-1].parameters
+			text := parameters[last].text + tail.String()
+			parameters[last] = field{text, escape(text)}
+			tail.Reset()
+		}
+	}
 	s := scanner{text: value}
 	for s.more() {
 		word := s.word()
@@ -23,21 +39,25 @@ func scan(value string) []offered {
 		case word == "": // a character that begins nothing
 			s.at++
 		case s.equals() && len(found) > 0:
+			end()
 			last = strings.ToLower(word)
-			quoted = strings.HasPrefix(s.text[s.at:], `"`)
+			quoted := strings.HasPrefix(s.text[s.at:], `"`)
 			one := s.value()
-			if parameters := found[len(found)-1].parameters; parameters[last] == (field{}) {
+			parameters := found[len(found)-1].parameters
+			first := parameters[last] == (field{})
+			if goesOn = first && !quoted; first {
 				parameters[last] = one
 			}
 		case last != "" && !isScheme(word):
-			if parameters := found[len(found)-1].parameters; !quoted {
-				text := parameters[last].text + " " + word
-				parameters[last] = field{text, escape(text)}
+			if goesOn {
+				tail.WriteString(" " + word)
 			}
 		default:
+			end()
 			found, last = append(found, offered{scheme: word, parameters: map[string]field{}}), ""
 		}
 	}
+	end()
 	return found
 }
 
