@@ -3,9 +3,13 @@ package capture
 import (
 	"bytes"
 	"image/jpeg"
+	"io"
+	"net/http"
+	"net/http/httptest"
 	"net/netip"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -127,6 +131,58 @@ func TestHTTP_aRefusedLogInIsRemembered(t *testing.T) {
 	}
 	if report := visit("wrong", true); report.Err == nil || !report.Dialled || sim.WebCounts().LoginsFailed != 2 {
 		t.Errorf("by hand: %+v %+v", report, sim.WebCounts())
+	}
+}
+
+// A camera need not answer 401 to refuse a log-in. It is sent once for all channels of the address, and not over RTSP either.
+func TestHTTP_refusalsOtherThan401(t *testing.T) {
+	t.Parallel()
+	page := func(w http.ResponseWriter) { _, _ = io.WriteString(w, "<html><body>Password</body></html>") }
+	for name, c := range map[string]struct {
+		most   int32 // log-ins that are sent
+		answer func(w http.ResponseWriter, r *http.Request)
+	}{
+		"403":                        {1, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusForbidden) }},
+		"a log-in page":              {1, func(w http.ResponseWriter, _ *http.Request) { page(w) }},
+		"a redirect to one":          {1, func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/login.html", http.StatusFound) }},
+		"a redirect, asks again":     {2, func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, r.URL.Path+"x", http.StatusFound) }},
+		"a redirect to what forbids": {1, func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/no", http.StatusFound) }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			sim, cam := start(t, camsim.Config{Temper: camsim.Digest, Username: "viewer", Password: "right"})
+			var logIns atomic.Int32
+			web := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				switch {
+				case r.Header.Get("Authorization") != "":
+					logIns.Add(1)
+					c.answer(w, r)
+				case r.URL.Path == "/login.html":
+					page(w)
+				case r.URL.Path == "/no":
+					w.WriteHeader(http.StatusForbidden)
+				default:
+					w.Header().Set("WWW-Authenticate", `Digest realm="cam", nonce="n", qop="auth"`)
+					w.WriteHeader(http.StatusUnauthorized)
+				}
+			}))
+			t.Cleanup(web.Close)
+			cam.Snapshot, cam.SnapshotAuth, cam.HTTPConnections = web.URL+"/snap", camera.AuthAuto, 1
+			w := newWorkbench(t)
+			chain, err := NewChain(t.Context(), []Source{w.http(ffmpeg.Picturing{}), w.rtsp("no-such-ffmpeg", ffmpeg.Picturing{})})
+			if err != nil {
+				t.Fatal(err)
+			}
+			for channel := range 8 { // each as in a round of its own, which knows what was written down
+				result := chain.Visit(t.Context(), Visit{Camera: cam, Password: "wrong", Timeout: time.Minute, LogIns: lockout.Open(w.ledger, false)})
+				if result.Err == nil || result.Err.Class != fault.Auth || len(result.Attempts) != 1 || result.Dialled != (channel == 0) {
+					t.Errorf("channel %d: %+v", channel, result)
+				}
+			}
+			if n := logIns.Load(); n != c.most || sim.Counts().ConnectionsTotal != 0 {
+				t.Errorf("%d log-ins over HTTP, want %d; RTSP: %+v", n, c.most, sim.Counts())
+			}
+		})
 	}
 }
 

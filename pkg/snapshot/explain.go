@@ -4,12 +4,15 @@ import (
 	"context"
 	"encoding/base64"
 	"errors"
+	"html"
 	"net/http"
 	"strconv"
 	"strings"
+	"unicode"
 
 	"github.com/camwarden/camwarden/pkg/fault"
 	"github.com/camwarden/camwarden/pkg/httpwire"
+	"github.com/camwarden/camwarden/pkg/login"
 	"github.com/camwarden/camwarden/pkg/redact"
 	"github.com/camwarden/camwarden/pkg/socket"
 )
@@ -27,10 +30,50 @@ func (t *talk) secrets() *redact.Redactor {
 	return redact.New(t.target.Password, base64.StdEncoding.EncodeToString([]byte(both)))
 }
 
+// enough is how many bytes of what a camera says are looked at.
+const enough = 4 << 10
+
+// redact hides what must not be said in text of the camera's, also where it changed the letters: all of them, to lower or upper case.
+func (t *talk) redact(text string) string { return t.wary().String(text) }
+
+// redactCut is redact for what may have been cut off.
+func (t *talk) redactCut(text string) string { return t.wary().Cut(text) }
+
+func (t *talk) wary() *redact.Redactor {
+	known := t.secrets()
+	known.Add(strings.ToLower(t.target.Password))
+	known.Add(strings.ToUpper(t.target.Password))
+	return known
+}
+
+// tells reports whether the password can still be read in a text, by eye: letters of either case, split by blanks, tags or signs.
+func (t *talk) tells(text string) bool {
+	const shortest = 4
+	password := squeeze(t.target.Password)
+	return len(password) >= shortest && strings.Contains(squeeze(html.UnescapeString(text)), password)
+}
+
+// squeeze leaves the letters and digits of a text, in lower case.
+func squeeze(text string) string {
+	return strings.Map(func(r rune) rune {
+		if !unicode.IsLetter(r) && !unicode.IsDigit(r) {
+			return -1
+		}
+		return unicode.ToLower(r)
+	}, text)
+}
+
 // clean makes text of the camera's fit for a message. Secrets go first: cut or in other letters they would not be known.
 func (t *talk) clean(text string) string {
-	const enough, longest = 4 << 10, 100
-	text = t.secrets().String(text[:min(len(text), enough)])
+	const longest = 100
+	if len(text) > enough {
+		text = t.redactCut(text[:enough])
+	} else {
+		text = t.redact(text)
+	}
+	if t.tells(text) {
+		return redact.Mask
+	}
 	text = strings.TrimSpace(strings.Map(func(r rune) rune {
 		if r < ' ' || r > '~' {
 			return '?'
@@ -63,7 +106,7 @@ func (t *talk) explain(err error) error {
 	case errors.Is(err, errFlood):
 		return t.fault(fault.NotJPEG, "it sent %d MiB without a whole picture", t.limits.Bytes>>20)
 	case errors.As(err, &alien):
-		return t.fault(fault.Protocol, "what answers there is not HTTP: %s", t.clean(alien.Said)).WithHint("%s", hintOf(alien))
+		return t.fault(fault.Protocol, "what answers there is not HTTP: %s", t.clean(t.redactCut(alien.Said[:min(len(alien.Said), enough)]))).WithHint("%s", hintOf(alien))
 	case errors.Is(err, httpwire.ErrHeader), errors.Is(err, httpwire.ErrChunks), !ok:
 		return t.fault(fault.Protocol, "what it sends is not HTTP: %s", t.clean(err.Error())).WithHint("is this the camera's HTTP port?")
 	case why.Class == fault.Timeout:
@@ -100,6 +143,9 @@ func (t *talk) refusal(a *httpwire.Answer) error {
 	said := strings.TrimSpace("it answered " + strconv.Itoa(a.Status) + " " + t.clean(a.Reason))
 	switch a.Status {
 	case http.StatusForbidden:
+		if t.sent() { // what cannot be told from an account that is locked or may not do this is not repeated
+			return t.fault(fault.Auth, "%s to the log-in", said).Because(login.ErrRefused).WithHint("may this user take snapshots, and is the account not locked?")
+		}
 		return t.fault(fault.Auth, "%s", said).WithHint("may this user take snapshots, and is the account not locked?")
 	case http.StatusNotFound, http.StatusGone:
 		return t.fault(fault.NotFound, "%s", said).WithHint("check the snapshot path in the camera's manual")

@@ -2,11 +2,13 @@ package snapshot
 
 import (
 	"net"
+	"net/url"
 	"strconv"
 	"strings"
 
 	"github.com/camwarden/camwarden/pkg/fault"
 	"github.com/camwarden/camwarden/pkg/httpwire"
+	"github.com/camwarden/camwarden/pkg/login"
 )
 
 // follow goes where an answer sends us, which must be the same server. The log-in is that of the new target (RFC 7616 section 3.4):
@@ -46,8 +48,25 @@ func (t *talk) follow(a *httpwire.Answer) error {
 	if unfit(path) {
 		return t.fault(fault.Protocol, "it redirects to what cannot stand in a request")
 	}
-	t.target.Path, t.login, t.renews = path, nil, false
+	if t.target.Auth == Query && t.carries(path) { // it wants the log-in once more, in another path
+		if t.logIns++; t.logIns > maxLogIns {
+			return t.inCircles()
+		}
+	}
+	t.target.Path, t.login = path, nil
 	return nil
+}
+
+// carries reports whether the password stands in a path.
+func (t *talk) carries(path string) bool {
+	plain, err := url.QueryUnescape(path)
+	return t.target.Password != "" && (strings.Contains(path, t.target.Password) || err == nil && strings.Contains(plain, t.target.Password))
+}
+
+// inCircles is the error of a camera that wants the log-in again behind each redirect: what it does to a wrong one is not found out.
+func (t *talk) inCircles() error {
+	return t.fault(fault.Auth, "it redirects each request that carries the log-in, and asks for it again").Because(login.ErrRefused).
+		WithHint("open the snapshot path in a browser, and take the URL where that ends")
 }
 
 func (t *talk) scheme() string {

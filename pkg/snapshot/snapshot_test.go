@@ -133,7 +133,37 @@ func TestFetch_aRefusedLogInIsNotRepeated(t *testing.T) {
 		"forbidden":          {func(int) []byte { return reply("403 No", fmt.Sprintf(challenge, 1), nil) }, 0, false},
 		"refused and locked": {func(n int) []byte {
 			return reply([]string{"401 No", "403 Locked"}[min(n-1, 1)], fmt.Sprintf(challenge, n), nil)
-		}, 1, false},
+		}, 1, true},
+		"redirected to the next that asks": {func(n int) []byte {
+			if n%2 == 1 {
+				return reply("401 No", fmt.Sprintf(challenge, n), nil)
+			}
+			return reply("302 Found", fmt.Sprintf("Location: /snap%d\r\n", n), nil)
+		}, 2, true},
+		"redirected to the next, stale": {func(n int) []byte {
+			return [][]byte{
+				reply("401 No", fmt.Sprintf(challenge, n), nil), reply("401 No", strings.TrimSuffix(fmt.Sprintf(challenge, n), "\r\n")+", stale=true\r\n", nil),
+				reply("302 Found", "Location: /snap\r\n", nil), reply("401 No", fmt.Sprintf(challenge, n), nil),
+			}[min(n-1, 3)]
+		}, 2, true},
+		"redirected to a log-in page": {func(n int) []byte {
+			return [][]byte{
+				reply("401 No", fmt.Sprintf(challenge, n), nil), reply("302 Found", "Location: /login.html\r\n", nil),
+				reply("200 OK", "", []byte("<html><body>Password</body></html>")),
+			}[min(n-1, 2)]
+		}, 1, true},
+		"redirected and forbidden": {func(n int) []byte {
+			return [][]byte{
+				reply("401 No", fmt.Sprintf(challenge, n), nil), reply("302 Found", "Location: /no\r\n", nil), reply("403 No", "", nil),
+			}[min(n-1, 2)]
+		}, 1, true},
+		"answered with a log-in page": {func(n int) []byte {
+			return [][]byte{reply("401 No", fmt.Sprintf(challenge, n), nil), reply("200 OK", "", []byte("<html><body>Password</body></html>"))}[min(n-1, 1)]
+		}, 1, true},
+		"answered with XML": {func(n int) []byte {
+			return [][]byte{reply("401 No", fmt.Sprintf(challenge, n), nil), reply("200 OK", "", []byte("<Status>Unauthorized</Status>"))}[min(n-1, 1)]
+		}, 1, true},
+		"a log-in page at once": {func(int) []byte { return reply("200 OK", "", []byte("<html><body>Password</body></html>")) }, 0, false},
 		"an unknown algorithm": {func(int) []byte {
 			return reply("401 No", "WWW-Authenticate: Digest realm=\"r\", nonce=\"n\", algorithm=SHA3-512\r\n", nil)
 		}, 0, false},
@@ -142,7 +172,8 @@ func TestFetch_aRefusedLogInIsNotRepeated(t *testing.T) {
 		cam := serve(t, func(n int, _ string, _ net.Conn) []byte { return c.answer(n) })
 		_, err := cam.fetch(t, 10*time.Second)
 		class := fault.ClassOf(err)
-		if class != fault.Auth && (class != fault.Closed || !strings.HasPrefix(name, "hangs")) || errors.Is(err, login.ErrRefused) != c.wraps {
+		if class != fault.Auth && (class != fault.Closed || !strings.HasPrefix(name, "hangs")) || errors.Is(err, login.ErrRefused) != c.wraps ||
+			class == fault.Auth && errors.Is(err, ErrUnspent) != (c.logIns == 0) {
 			t.Errorf("%s: %v, refused: %v", name, err, errors.Is(err, login.ErrRefused))
 		}
 		sent := 0

@@ -21,6 +21,7 @@ import (
 
 const (
 	maxRedirects = 3
+	maxLogIns    = 2        // a visit: the second where the nonce was stale, or a redirect led to what asks again
 	drainMost    = 64 << 10 // bytes of a refusal that are read to keep the connection; a longer one costs a new connection
 	readBuffer   = 16 << 10
 )
@@ -42,7 +43,7 @@ type talk struct {
 	used   bool           // a request went over this connection before
 	again  bool           // a request has been repeated because a connection that was kept had died
 	login  *login.Login
-	renews bool // the camera has once asked to log in with a new nonce
+	logIns int // that were sent in this visit; a redirect does not change that
 	cookie string
 	stop   func() // ends the watch over ctx, and waits until it has ended
 
@@ -57,6 +58,9 @@ func newTalk(ctx context.Context, target Target, limits Limits) *talk {
 	target.Auth = cmp.Or(target.Auth, Auto)
 	target.Path = cmp.Or(target.Path, "/")
 	t := &talk{ctx: ctx, target: target, limits: limits, whole: time.Now().Add(limits.Whole), step: fault.Connect, stop: func() {}}
+	if target.Auth == Query && (target.Username != "" || target.Password != "") {
+		t.logIns = 1
+	}
 	if deadline, ok := ctx.Deadline(); ok && deadline.Before(t.whole) {
 		t.whole = deadline
 	}
@@ -166,14 +170,15 @@ func (t *talk) challenged(answer *httpwire.Answer) error {
 	offers := answer.Header["www-authenticate"]
 	next := login.NewOf(t.schemes(), offers, t.target.Username, t.target.Password)
 	switch {
-	case t.login != nil && next != nil && next.Stale() && !t.renews:
-		t.renews = true
+	case t.login != nil && next != nil && next.Stale() && t.logIns < maxLogIns:
 	case t.login != nil:
-		return t.fault(fault.Auth, "%w", login.ErrRefused).WithHint("some cameras lock an account after a few wrong log-ins: check before the next try")
+		return t.fault(fault.Auth, "%w", login.ErrRefused).WithHint(hintLock)
 	case t.target.Auth == None:
 		return t.fault(fault.Auth, "it wants a log-in, and snapshot_auth is none").WithHint("set snapshot_auth: auto for this camera")
 	case t.target.Auth == Query:
 		return t.fault(fault.Auth, "%w that stand in the path (401)", login.ErrRefused).WithHint("check them, or set snapshot_auth: auto for this camera")
+	case t.logIns >= maxLogIns:
+		return t.inCircles()
 	case t.target.Username == "" && t.target.Password == "":
 		return t.fault(fault.Auth, "it wants a log-in, and none is given").WithHint("name its user in the URL, or as username in the configuration, and give the password in CAM_PASSWORD or a password_file")
 	case next == nil && login.NewOf([]string{login.Basic}, offers, "", "") != nil:
@@ -183,6 +188,7 @@ func (t *talk) challenged(answer *httpwire.Answer) error {
 		return t.fault(fault.Auth, "it wants a log-in of a kind we do not know (401)").WithHint("switch the camera to digest authentication")
 	}
 	t.login = next
+	t.logIns++
 	t.bake(answer)
 	return nil
 }
