@@ -10,6 +10,7 @@ import (
 
 	"github.com/camwarden/camwarden/pkg/camera"
 	"github.com/camwarden/camwarden/pkg/fault"
+	"github.com/camwarden/camwarden/pkg/rtsp"
 	"github.com/camwarden/camwarden/pkg/snapshot"
 )
 
@@ -224,6 +225,9 @@ func afterwards(class fault.Class) next {
 }
 
 func mayTryNext(report Report) bool {
+	if errors.Is(report.Err, rtsp.ErrHTTP) {
+		return report.Relayed // to another program an HTTP server says the same, in words that mislead
+	}
 	switch afterwards(report.Err.Class) {
 	case always:
 		return true
@@ -242,6 +246,9 @@ func aside(source Source) bool {
 // mayTryAside reports whether an error says nothing about the camera's other address: a port that is closed, a path that is not
 // there, connections that are all taken. That was the incident: RTSP was exhausted, and the camera still gave its picture.
 func mayTryAside(err *fault.Error) bool {
+	if errors.Is(err, rtsp.ErrHTTP) {
+		return true
+	}
 	switch err.Class {
 	case fault.Refused, fault.Closed, fault.NotFound, fault.Exhausted, fault.Cooling:
 		return true

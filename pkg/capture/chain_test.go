@@ -11,6 +11,7 @@ import (
 
 	"github.com/camwarden/camwarden/pkg/camera"
 	"github.com/camwarden/camwarden/pkg/fault"
+	"github.com/camwarden/camwarden/pkg/rtsp"
 )
 
 // answer is a source that always gives the same answer.
@@ -98,6 +99,24 @@ func TestWhatAnotherServerCouldNotReachIsTriedByUs(t *testing.T) {
 		if result := chain.Visit(t.Context(), Visit{Timeout: time.Minute}); !result.Dialled || (len(asked) == 2) != again {
 			t.Errorf("after a relayed %s: asked %v, %+v", class, asked, result)
 		}
+	}
+}
+
+func TestChain_HTTPIsAskedOverHTTPAlone(t *testing.T) {
+	t.Parallel()
+	web := fault.New(fault.Protocol, fault.Options, "HTTP").Because(rtsp.ErrHTTP)
+	for relayed, want := range map[bool]int{false: 1, true: 2} { // of go2rtc's own port it says nothing about the camera
+		var asked []string
+		chain, _ := NewChain(t.Context(), []Source{
+			answer{name: "first", asked: &asked, report: Report{Dialled: true, Relayed: relayed, Err: web}},
+			answer{name: "second", asked: &asked},
+		})
+		if chain.Visit(t.Context(), Visit{Timeout: time.Minute}); len(asked) != want {
+			t.Errorf("relayed %t: asked %v", relayed, asked)
+		}
+	}
+	if !mayTryAside(web) {
+		t.Error("the picture of the camera's own is not tried")
 	}
 }
 

@@ -112,6 +112,8 @@ func (t *talk) noMedia() error {
 // unexpected explains an error that is neither of the network nor ours: what came was not what RTSP allows.
 func (t *talk) unexpected(err error) error {
 	switch {
+	case errors.Is(err, ErrHTTP):
+		return t.fault(fault.Protocol, "what answers there is HTTP").WithHint("is this the camera's RTSP port?").Because(ErrHTTP)
 	case errors.Is(err, errNotRTSP):
 		return t.fault(fault.Protocol, "what it sends is not RTSP").WithHint("is this the camera's RTSP port?")
 	case errors.Is(err, depacketize.ErrTooBig):

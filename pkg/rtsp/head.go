@@ -2,6 +2,7 @@ package rtsp
 
 import (
 	"bytes"
+	"os"
 	"strconv"
 	"strings"
 	"time"
@@ -82,12 +83,17 @@ func startsAnswer(data []byte) (yes, maybe bool) {
 
 // startsRequest reports whether data begins like a request that a server may send (RFC 2326 section 10).
 func startsRequest(data []byte) (yes, maybe bool) {
-	for _, name := range []string{"OPTIONS", "GET_PARAMETER", "SET_PARAMETER", "ANNOUNCE", "REDIRECT", "DESCRIBE", "TEARDOWN", "PLAY", "PAUSE", "RECORD", "SETUP"} {
-		name += " "
-		if bytes.HasPrefix(data, []byte(name)) {
+	for _, name := range [...]string{
+		"OPTIONS ", "GET_PARAMETER ", "SET_PARAMETER ", "ANNOUNCE ", "REDIRECT ", "DESCRIBE ", "TEARDOWN ", "PLAY ", "PAUSE ", "RECORD ", "SETUP ",
+	} {
+		n := min(len(data), len(name)) // never more of data: it is a whole buffer, and asked about at each of its bytes
+		if string(data[:n]) != name[:n] {
+			continue
+		}
+		if n == len(name) {
 			return true, false
 		}
-		maybe = maybe || strings.HasPrefix(name, string(data))
+		maybe = true
 	}
 	return false, maybe
 }
@@ -257,6 +263,9 @@ func (w *wire) body(h header, described bool) ([]byte, error) {
 			break
 		}
 	}
+	if w.br.Buffered() > 0 && w.passed() {
+		return nil, os.ErrDeadlineExceeded
+	}
 	return body, nil
 }
 
@@ -285,10 +294,11 @@ func wholeLines(body []byte) bool {
 	return bytes.HasSuffix(body, []byte("\n")) && bytes.Contains(body, []byte("m=video"))
 }
 
-// within reports whether another byte comes within a time, or has come. The deadline of the wire stands as before.
+// within reports whether another byte comes within a time, or has come, and there is time left to read it. The deadline of the
+// wire stands as before.
 func (w *wire) within(pause time.Duration) bool {
 	if w.br.Buffered() > 0 {
-		return true
+		return !w.passed()
 	}
 	deadline := w.deadline
 	soon := time.Now().Add(pause)

@@ -4,6 +4,9 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"net"
+	"net/http"
+	"net/http/httptest"
 	"runtime/metrics"
 	"strings"
 	"testing"
@@ -213,5 +216,24 @@ func watchMemory(t *testing.T) (peak func() uint64) {
 		close(stop)
 		<-done
 		return most
+	}
+}
+
+func TestFetch_saysThatHTTPAnswers(t *testing.T) {
+	t.Parallel()
+	server := httptest.NewServer(http.NotFoundHandler())
+	defer server.Close()
+	named := saying("OPTIONS", func(l *line, _ string) { // what it says names RTSP, and it does not hang up
+		l.write([]byte("HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\n\r\nRTSP/1.0 is no version of HTTP\r\n"))
+	}).start(t)
+	for name, target := range map[string]rtsp.Target{
+		"net/http": {Address: server.Listener.Addr().(*net.TCPAddr).AddrPort(), Path: "/"}, "one that names RTSP": named,
+	} {
+		_, _, err := rtsp.Fetch(t.Context(), target, patient(), nil)
+		known := fault.From(err, "", "")
+		if !errors.Is(err, rtsp.ErrHTTP) || known.Class != fault.Protocol || known.Message != target.Address.String()+": what answers there is HTTP" ||
+			known.Hint != "is this the camera's RTSP port?" {
+			t.Errorf("%s: %+v", name, known)
+		}
 	}
 }

@@ -2,6 +2,7 @@ package rtsp
 
 import (
 	"bufio"
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"io"
@@ -16,6 +17,9 @@ var (
 	errFlood   = errors.New("byte limit exceeded")
 	errNotRTSP = errors.New("not RTSP")
 )
+
+// ErrHTTP is wrapped by an error of class protocol where what answers is an HTTP server: no client of RTSP will fare better there.
+var ErrHTTP = errors.New("HTTP, not RTSP")
 
 // readBuffer saves system calls, and is what one look ahead can see.
 const readBuffer = 32 << 10
@@ -57,6 +61,7 @@ type wire struct {
 	lost     bool      // what was read last was no message, so only what is certainly one is taken
 	junk     int       // how much of that, since the last message
 	answered bool      // an answer has come
+	http     bool      // what came before any began like an answer of HTTP's
 	types    [128]bool // payload types that came on the channel of RTP
 	typed    bool      // any
 	deadline time.Time // that was asked for
@@ -98,6 +103,13 @@ func (w *wire) until(deadline time.Time) {
 		deadline = time.Unix(1, 0)
 	}
 	_ = w.conn.SetDeadline(deadline) // fails only on a closed connection, and then so does what comes next
+}
+
+// passed reports whether the deadline has passed, as it has after an interrupt. Bytes that have come already can be read all the same.
+func (w *wire) passed() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.interrupted && !w.deaf || !w.deadline.IsZero() && !time.Now().Before(w.deadline)
 }
 
 // interrupt ends whatever is being waited for, now and later.
@@ -144,7 +156,7 @@ func (w *wire) next() (message, error) {
 			return m, nil
 		}
 		if err := w.pass(); err != nil {
-			return message{}, err
+			return message{}, w.doubt(err)
 		}
 	}
 }
@@ -152,7 +164,10 @@ func (w *wire) next() (message, error) {
 // doubt says of an ended wait that what came instead was not RTSP, where something came and nothing else did.
 func (w *wire) doubt(err error) error {
 	if w.junk > 0 && (isTimeout(err) && w.lost || !w.answered && errors.Is(err, io.EOF)) {
-		return errNotRTSP
+		err = errNotRTSP
+	}
+	if w.http && !w.answered && errors.Is(err, errNotRTSP) {
+		return ErrHTTP
 	}
 	return err
 }
@@ -232,6 +247,7 @@ func (w *wire) pass() error {
 	if err != nil {
 		return err
 	}
+	w.http = w.http || !w.lost && !w.answered && bytes.HasPrefix(ahead, []byte("HTTP/"))
 	if w.lost = w.lost || !isFiller(ahead[0]); w.lost && !w.answered && w.foreign(ahead) {
 		return errNotRTSP
 	}
