@@ -46,8 +46,9 @@ func idRune(r rune) bool {
 
 // IDFor returns the id of a camera that has no other: host_port_path. What looks like a secret in the path is left out. A token
 // leaves 8 hex digits of its hash, so that the cameras of one recorder have ids of their own; a password, which somebody could
-// guess and try against them, leaves none. A long id is cut and told apart by a hash.
-func IDFor(host string, port uint16, path string) string {
+// guess and try against them, leaves none, and neither does a known one, those of secrets, wherever it stands. A long id is cut and told apart by a hash.
+func IDFor(host string, port uint16, path string, secrets ...string) string {
+	path = redact.New(secrets...).Known(path)
 	origin := "rtsp://" + hostPort(host, port)
 	var hashes []string
 	path = strings.TrimPrefix(redact.Tokens(origin+path, func(token string) string {

@@ -5,6 +5,8 @@ import (
 	"testing"
 
 	"github.com/camwarden/camwarden/pkg/camera"
+	"github.com/camwarden/camwarden/pkg/fault"
+	"github.com/camwarden/camwarden/pkg/redact"
 )
 
 func TestAnIDIsMadeOfLettersOfAnyScript(t *testing.T) {
@@ -98,6 +100,43 @@ func TestShownPath_hidesTokens(t *testing.T) {
 	} {
 		if got := (camera.Camera{Scheme: "rtsp", Port: c.port}).ShownPath(c.path); got != c.want {
 			t.Errorf("%s: %q, want %q", c.path, got, c.want)
+		}
+	}
+}
+
+func TestID_holdsNoPasswordOfItsURL(t *testing.T) {
+	t.Parallel()
+	for url, want := range map[string]string{
+		"http://user:PassWord77@127.77.12.2:8080/snapshot.jpg?p=PassWord77":   "127.77.12.2_8080_snapshot.jpg_p",
+		"http://user:PassWord77@127.77.12.2:8080/snapshot.jpg?p=%50assWord77": "127.77.12.2_8080_snapshot.jpg_p",
+		"https://user:a%2Fb%40c99@cam.local/still/a%2fb%40c99/1":              "cam.local_443_still_1",
+		"rtsp://user:PassWord77@127.77.12.2/x/PassWord77/y?a=PassWord77&ch=2": "127.77.12.2_554_x_y_a_ch_2",
+		"rtsp://user:p/PassWord77@127.77.12.2/x?a=p%2FPassWord77":             "127.77.12.2_554_x_a",
+		"rtsp://user:PassWord77@127.77.12.2/cam?channel=1&subtype=0":          "127.77.12.2_554_cam_channel_1_subtype_0",
+		"rtsp://user:1@127.77.12.2/stream1":                                   "127.77.12.2_554_stream1",
+		"rtsp://user@127.77.12.2/user/PassWord77":                             "127.77.12.2_554_user_PassWord77",
+		"http://user:PassWord77@127.77.12.2:8080/snapshot.jpg":                "127.77.12.2_8080_snapshot.jpg",
+	} {
+		parse := camera.ParseURL
+		if camera.IsHTTP(url) {
+			parse = camera.ParseHTTP
+		}
+		c, err := parse(url, camera.Camera{})
+		if err != nil || c.ID != want {
+			t.Errorf("%s: %q, want %q; %v", url, c.ID, want, err)
+		}
+	}
+}
+
+func TestURL_hintsAreShownAsTheyAre(t *testing.T) {
+	t.Parallel()
+	for url, parse := range map[string]func(string, camera.Camera) (camera.Camera, error){
+		"http://": camera.ParseHTTP, "rtsp://h:99999/": camera.ParseURL,
+	} {
+		_, err := parse(url, camera.Camera{})
+		hint := fault.From(err, "", "").Hint
+		if !strings.Contains(hint, "://USER@HOST:PORT/PATH") || redact.String(hint) != hint {
+			t.Errorf("%q is shown as %q", hint, redact.String(hint))
 		}
 	}
 }

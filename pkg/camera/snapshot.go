@@ -210,14 +210,16 @@ func ParseHTTP(raw string, defaults Camera) (Camera, error) {
 	c.Path, _ = CleanPath(web.path) // it has just been read
 	c.Snapshot = web.path
 	c.MaxConnections, c.Reserve, c.LimitAssumed = c.HTTPConnections, 0, false
+	typed := ""
 	if has {
 		name, password, both := strings.Cut(user, ":")
 		c.Username = unescape(name)
 		if both {
+			typed = password
 			c.Password = PlainSecret(unescape(password))
 		}
 	}
 	c.Password = c.Password.For(c.Username)
-	c.ID = IDFor(c.Host, c.Port, c.Path)
+	c.ID = IDFor(c.Host, c.Port, c.Path, typed, unescape(typed))
 	return c, nil
 }

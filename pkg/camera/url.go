@@ -50,15 +50,17 @@ func ParseURL(raw string, defaults Camera) (Camera, error) {
 	if addr, ok := parseIP(c.Host); ok {
 		c = c.At(addr)
 	}
+	typed := ""
 	if best.login {
 		user, password, has := strings.Cut(best.userInfo, ":")
 		c.Username = unescape(user)
 		if has {
+			typed = password
 			c.Password = PlainSecret(unescape(password))
 		}
 	}
 	c.Password = c.Password.For(c.Username)
-	c.ID = IDFor(c.Host, c.Port, c.Path)
+	c.ID = IDFor(c.Host, c.Port, c.Path, typed, unescape(typed))
 	return c, nil
 }
 

@@ -36,6 +36,9 @@ func maskAll(text string, start *regexp.Regexp, find func(match, rest string) (f
 
 // The beginning of a URL's authority: as it is, with JSON's optional backslashes, or percent-encoded any number of times.
 var (
+	// placeholder is what our own hints say where a log-in goes, up to the end of the authority, so that no part of it can be one.
+	placeholder = lazyre.New(`^USER(?::PASSWORD)?@HOST(?::PORT)?(?:/PATH)?(?:[\s,]|$)`)
+
 	authority = lazyre.New(`(?i)://|:\\+/\\+/|%(?:25)*3a%(?:25)*2f%(?:25)*2f`)
 	encodedAt = lazyre.New(`@|%(?:25)*40`)
 	oddLogin  = lazyre.New(`(?i)\brtsps?:/?([\w.~%+-]+:[^\s"<>]+)@[\w\[]`) // a slash or two forgotten
@@ -49,6 +52,9 @@ func replaceURLs(text string) string {
 			if all := encodedAt.Get().FindAllStringIndex(token, -1); all != nil {
 				return 0, all[len(all)-1][0]
 			}
+			return 0, 0
+		}
+		if placeholder.Get().MatchString(rest) {
 			return 0, 0
 		}
 		return 0, userInfo(rest)

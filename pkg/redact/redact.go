@@ -83,6 +83,9 @@ const (
 	cut
 )
 
+// Known replaces the known secrets alone, however they are spelled; what only looks like a secret stays.
+func (r *Redactor) Known(text string) string { return r.known.Load().replace(text, whole) }
+
 func (r *Redactor) redact(text string, end ending) string {
 	var known *vocabulary
 	if r != nil {

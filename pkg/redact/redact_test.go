@@ -274,6 +274,34 @@ func TestRedact_timeGrowsWithTheLength(t *testing.T) {
 	}
 }
 
+func TestRedact_hintsKeepTheirPlaceholders(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]string{
+		"write it as http://USER@HOST:PORT/PATH, with %40 for @": "write it as http://USER@HOST:PORT/PATH, with %40 for @",
+		"rtsp://USER:PASSWORD@HOST/PATH":                         "rtsp://USER:PASSWORD@HOST/PATH",
+		"rtsp://USER:PASSWORD@HOST":                              "rtsp://USER:PASSWORD@HOST",
+		"rtsp://USER:hunter2@HOST/PATH":                          "rtsp://***@HOST/PATH",
+		"rtsp://USER:PASSWORD@10.0.0.1/":                         "rtsp://***@10.0.0.1/",
+		"rtsp://USER@HOST:hunter2@10.0.0.1/":                     "rtsp://***@10.0.0.1/",
+		"rtsp://USER@HOSTpw:hunter2@10.0.0.1/":                   "rtsp://***@10.0.0.1/",
+		"rtsp://USER:PASSWORD@HOST/hunter2@10.0.0.1/":            "rtsp://***@10.0.0.1/",
+	} {
+		if got := redact.String(text); got != want {
+			t.Errorf("%q: %q, want %q", text, got, want)
+		}
+	}
+	if got := redact.New("PASSWORD").String("rtsp://USER:PASSWORD@HOST/PATH"); strings.Contains(got, "PASSWORD") {
+		t.Errorf("a known password is shown: %q", got)
+	}
+}
+
+func TestRedact_knownLeavesWhatOnlyLooksSecret(t *testing.T) {
+	t.Parallel()
+	if got, want := redact.New("a/b c99").Known("/x?password=y&p=a%2Fb%20c99"), "/x?password=y&p=***"; got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+}
+
 // processorTime is what this thread has used of the processor (man 2 getrusage).
 func processorTime(t *testing.T) time.Duration {
 	t.Helper()
