@@ -57,8 +57,13 @@ func TestALostStdoutIsToldUnlessItsReaderWentAway(t *testing.T) {
 	if got := runIn(t, stdout(syscall.EPIPE), "version"); got.code != 0 || got.stderr != "" {
 		t.Errorf("closed pipe: %+v", got)
 	}
-	if got := runIn(t, stdout(syscall.ENOSPC), "version"); got.code != 1 || !strings.Contains(got.stderr, "no space left") {
-		t.Errorf("full disk: %+v", got)
+	for _, args := range [][]string{{"version"}, {"--version"}, {"help"}, {"--help"}, {"snapshot", "--help"}, {"config", "init", "-h"}} {
+		if got := runIn(t, stdout(syscall.ENOSPC), args...); got.code != 1 || strings.Count(got.stderr, "no space left") != 1 {
+			t.Errorf("full disk: %v: %+v", args, got)
+		}
+		if got := runIn(t, stdout(syscall.EPIPE), args...); got.code != 0 || got.stderr != "" {
+			t.Errorf("closed pipe: %v: %+v", args, got)
+		}
 	}
 	if got := runIn(t, func(w *commands.World) { w.Stderr = brokenWriter{errors.New("gone")} }, "bogus"); got.code != 2 {
 		t.Errorf("lost stderr changed the exit code to %d", got.code)

@@ -22,6 +22,7 @@ type cli struct {
 	spoken globalFlags // as stderr speaks: a guess until the command line has proved right
 	voice  *voice
 	log    *slog.Logger
+	helped error // of --help, which cobra lets return none
 }
 
 // Main runs the command line and returns the exit code. It returns only when everything it started has been cleaned up
@@ -46,6 +47,9 @@ func run(world World, args []string) (code ExitCode) {
 	root.SetOut(world.Stdout)
 	root.SetErr(c.voice)
 	err := root.ExecuteContext(context.Background())
+	if err == nil {
+		err = c.helped
+	}
 	var said ended
 	if err != nil && !errors.As(err, &said) {
 		c.fail(err)
@@ -108,7 +112,7 @@ camwarden snapshot rtsp://192.168.125.19/stream1  a camera that no configuration
 	c.flags.register(root.PersistentFlags())
 	root.Flags().BoolVar(&version, "version", false, "say which camwarden this is")
 	root.SetFlagErrorFunc(flagFault)
-	root.SetHelpFunc(func(cmd *cobra.Command, _ []string) { _ = c.print(helpText(cmd)) })
+	root.SetHelpFunc(func(cmd *cobra.Command, _ []string) { c.helped = c.print(helpText(cmd)) })
 	root.SetHelpCommand(newHelp(c))
 	root.AddCommand(newRound(c), newSnapshot(c), newStreams(c), newPrune(c), newReap(c), newDoctor(c), newDiscover(c), newConfig(c), newSchema(c), newCompletion(c), newVersion(c), newGenerate())
 	completeGlobalFlags(root)
