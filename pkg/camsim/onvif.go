@@ -177,6 +177,9 @@ func (o *ONVIF) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	o.counts.Requests++
 	w.Header().Set("Server", o.config.Server)
 	switch {
+	case r.Method == http.MethodGet && r.URL.Path == snapshotPath && !o.has(NoONVIF) && !o.has(NoSnapshot) && !o.has(SnapshotIsRTSP):
+		o.snapshot(w, r)
+		return
 	case r.Method != http.MethodPost:
 		_, _ = io.WriteString(w, "<html>It works!</html>")
 		return
@@ -215,7 +218,7 @@ func (o *ONVIF) allowed(w http.ResponseWriter, r *http.Request, c operation) boo
 		o.counts.Refused++
 	}
 	if o.has(DigestOnly) {
-		w.Header().Set("WWW-Authenticate", `Digest realm="camsim", nonce="`+o.nonce+`", qop="auth"`)
+		w.Header().Set("WWW-Authenticate", o.challenge())
 		o.fault(w, http.StatusUnauthorized, "ter:NotAuthorized")
 	} else {
 		o.fault(w, http.StatusBadRequest, "ter:NotAuthorized")
@@ -255,6 +258,38 @@ func (o *ONVIF) digest(r *http.Request, given string) bool {
 	secret := sum(o.config.Username + ":camsim:" + o.config.Password)
 	want := sum(strings.Join([]string{secret, o.nonce, fields["nc"], fields["cnonce"], "auth", sum(r.Method + ":" + fields["uri"])}, ":"))
 	return fields["username"] == o.config.Username && fields["nonce"] == o.nonce && fields["response"] == want
+}
+
+// snapshotPath is where the picture is that GetSnapshotUri names.
+const snapshotPath = "/snapshot"
+
+// snapshot gives the picture; with a log-in by digest, whatever the service itself takes.
+func (o *ONVIF) snapshot(w http.ResponseWriter, r *http.Request) {
+	if o.config.Username != "" {
+		given := r.Header.Get("Authorization")
+		switch {
+		case given != "" && o.digest(r, given):
+			o.counts.Accepted++
+		default:
+			if given != "" {
+				o.counts.Refused++
+			}
+			w.Header().Set("WWW-Authenticate", o.challenge())
+			http.Error(w, "", http.StatusUnauthorized)
+			return
+		}
+	}
+	picture, err := scene(0)
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusInternalServerError)
+		return
+	}
+	w.Header().Set("Content-Type", "image/jpeg")
+	_, _ = w.Write(picture)
+}
+
+func (o *ONVIF) challenge() string {
+	return `Digest realm="camsim", nonce="` + o.nonce + `", qop="auth"`
 }
 
 func (o *ONVIF) fault(w http.ResponseWriter, status int, code string) {

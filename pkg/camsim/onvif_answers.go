@@ -135,7 +135,7 @@ func (o *ONVIF) uri(w http.ResponseWriter, c operation, prefix string) {
 	stream := fmt.Sprintf("rtsp://%s:%d%s", o.host(), o.config.RTSP, cmp.Or(o.config.Path, StreamPath(channel, kind == "sub")))
 	uri := stream
 	if c.name == "GetSnapshotUri" && !o.has(SnapshotIsRTSP) {
-		uri = fmt.Sprintf("http://%s:%d/snapshot?channel=%d&size=full", o.host(), o.config.Address.Port(), channel)
+		uri = fmt.Sprintf("http://%s:%d%s?channel=%d&size=full", o.host(), o.config.Address.Port(), snapshotPath, channel)
 	}
 	if prefix == "tr2" {
 		o.write(w, http.StatusOK, "<tr2:"+c.name+"Response><tr2:Uri>"+text(uri)+"</tr2:Uri></tr2:"+c.name+"Response>")
