@@ -93,6 +93,8 @@ type discovered struct {
 	Mute       int                `json:"mute"` // addresses that let every look pass without an answer
 	Devices    []discoveredDevice `json:"devices"`
 	Blind      []discover.Blind   `json:"blind"`
+
+	toldLogIn bool // --log-in was given
 }
 
 type discoveredDevice struct {
@@ -132,7 +134,7 @@ func (c *cli) discover(cmd *cobra.Command, f discoverFlags, args []string) error
 	view.stop()
 	doc := discovered{
 		Schema: "camwarden.discover/1", Run: book.Run(), StartedAt: began.UTC(), Addresses: report.Addresses, Mute: report.Mute,
-		Devices: []discoveredDevice{}, Blind: append([]discover.Blind{}, report.Blind...),
+		Devices: []discoveredDevice{}, Blind: append([]discover.Blind{}, report.Blind...), toldLogIn: f.logIn,
 	}
 	for _, d := range report.Devices {
 		doc.Devices = append(doc.Devices, discoveredDevice{Device: d})
@@ -148,7 +150,7 @@ func (c *cli) discover(cmd *cobra.Command, f discoverFlags, args []string) error
 		code = codeOfSignal(s)
 	}
 	if c.flags.output == asYAML {
-		return c.showDraft(set, f, report, password, code)
+		return c.showDraft(set, f, doc, report, password, code)
 	}
 	return c.showWith(document{value: doc, list: "devices", table: doc.page}, code)
 }
@@ -297,7 +299,7 @@ func (s settings) targets(args []string, yes bool) ([]netip.Addr, error) {
 }
 
 // showDraft prints the configuration for what was found and is not configured.
-func (c *cli) showDraft(set settings, f discoverFlags, report discover.Report, password camera.Secret, code ExitCode) error {
+func (c *cli) showDraft(set settings, f discoverFlags, doc discovered, report discover.Report, password camera.Secret, code ExitCode) error {
 	defaults := set.config.Inventory.Defaults
 	inherit := f.user == "" && f.passwordFile == "" && defaults.Username != ""
 	draft := config.Draft{Cameras: report.Draft(inherit, password), Items: len(set.config.Inventory.Cameras) > 0}
@@ -305,13 +307,27 @@ func (c *cli) showDraft(set settings, f discoverFlags, report discover.Report, p
 	if draft.Items {
 		draft.Head = []string{"found by camwarden discover: append these to the cameras of " + strings.Join(strings.Fields(set.config.Path), " ")}
 	}
+	for _, b := range doc.Blind {
+		draft.Head = append(draft.Head, "could not look at "+b.Where+": "+b.Why)
+	}
 	text, err := draft.YAML()
 	if err != nil {
 		return err
 	}
-	for _, d := range report.Devices {
+	for _, b := range doc.Blind {
+		c.log.Warn("could not look at " + b.Where + ": " + b.Why)
+	}
+	for _, d := range doc.Devices {
 		if d.Error != nil {
 			c.log.Warn(d.Error.Message, hintKey, d.Error.Hint)
+		}
+		if d.Still != nil && d.Still.Error != nil {
+			c.log.Warn("no still of "+d.Address+": "+d.Still.Error.Message, hintKey, d.Still.Error.Hint)
+		}
+	}
+	for _, cam := range draft.Cameras {
+		if cam.Note != "" {
+			c.log.Warn(cam.ID + ": " + cam.Note)
 		}
 	}
 	if code = c.deliver("the configuration", text, code); code != Done {
@@ -351,7 +367,7 @@ func (doc discovered) page(p *page) {
 		what = "address"
 	}
 	p.line("%d %s looked at, %d answer, in %s", doc.Addresses, what, len(doc.Devices), span(doc.DurationMS))
-	if slices.ContainsFunc(doc.Devices, func(d discoveredDevice) bool { return d.LogIn == "not-tried" && d.Camera != "" && !d.Known }) {
+	if !doc.toldLogIn && slices.ContainsFunc(doc.Devices, func(d discoveredDevice) bool { return d.LogIn == "not-tried" && d.Camera != "" && !d.Known }) {
 		p.line("with a log-in they say more: --log-in --user NAME (each device is told it once)")
 	}
 	if slices.ContainsFunc(doc.Devices, func(d discoveredDevice) bool { return d.Camera != "" && !d.Known }) {

@@ -287,3 +287,59 @@ func TestDiscover_multicast(t *testing.T) {
 		t.Errorf("%s", out)
 	}
 }
+
+// lookAround runs discover with a state of its own, and at most so many open files.
+func lookAround(t *testing.T, files int, args ...string) (stdout, stderr string, code int) {
+	t.Helper()
+	dir := t.TempDir()
+	binary := filepath.Join(dir, "camwarden")
+	check(t, os.Symlink(program(t), binary))
+	ask := append([]string{"-c", fmt.Sprintf(`ulimit -n %d && exec "$@"`, files), "sh", binary, "-c", "/dev/null", "--state-dir", filepath.Join(dir, "state"), "discover"}, args...)
+	run := exec.CommandContext(t.Context(), "sh", ask...)
+	run.Env = append(os.Environ(), "CAM_PASSWORD="+letMeIn)
+	var out, said strings.Builder
+	run.Stdout, run.Stderr = &out, &said
+	if err := run.Run(); run.ProcessState == nil {
+		t.Fatal(err)
+	}
+	return out.String(), said.String(), run.ProcessState.ExitCode()
+}
+
+// What could not be looked at is said where the configuration is printed too: on stderr, and in it.
+func TestDiscover_unseenInDraft(t *testing.T) {
+	t.Parallel()
+	prefix := netip.PrefixFrom(camsim.DrawSubnet().Addr(), 26)
+	stdout, stderr, code := lookAround(t, 40, prefix.String(), "-j", "64", "--timeout", "1s", "-o", "yaml")
+	if code != 1 || !strings.Contains(stderr, "could not look at "+prefix.Addr().Next().String()[:6]) {
+		t.Errorf("exit %d\n%s", code, stderr)
+	}
+	comments, list, _ := strings.Cut(stdout, "cameras:")
+	for line := range strings.Lines(comments) {
+		if !strings.HasPrefix(line, "# ") {
+			t.Errorf("%q is no comment", line)
+		}
+	}
+	if !strings.Contains(comments, "\n# could not look at ") || list != " []\n" {
+		t.Errorf("the draft is\n%s", stdout)
+	}
+}
+
+// Who has given a log-in is not advised to give one.
+func TestDiscover_adviceOfLogIn(t *testing.T) {
+	t.Parallel()
+	addr := camsim.DrawSubnet().Addr().Next()
+	sim, err := camsim.Start(camsim.Config{Temper: camsim.Digest, Address: netip.AddrPortFrom(addr, 8554), Username: watcher, Password: letMeIn})
+	check(t, err)
+	t.Cleanup(sim.Close)
+	for _, given := range [][]string{nil, {"--log-in", "--user", watcher}} {
+		stdout, stderr, code := lookAround(t, 256, append([]string{addr.String(), "--ports", "8554"}, given...)...)
+		advised := strings.Contains(stdout+stderr, "with a log-in they say more")
+		if code != 0 || !strings.Contains(stdout, "not-tried") || advised != (given == nil) {
+			t.Errorf("%v: exit %d\n%s%s", given, code, stdout, stderr)
+		}
+	}
+	// Nor does the draft leave out in silence what nobody has told.
+	if stdout, stderr, _ := lookAround(t, 256, addr.String(), "--ports", "8554", "-o", "yaml"); !strings.Contains(stderr, "path is not known") || !strings.Contains(stdout, "path is not known") {
+		t.Errorf("%s%s", stdout, stderr)
+	}
+}

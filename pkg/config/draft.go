@@ -2,6 +2,8 @@ package config
 
 import (
 	"bytes"
+	"strconv"
+	"strings"
 
 	"github.com/camwarden/camwarden/pkg/camera"
 )
@@ -31,13 +33,19 @@ type DraftCamera struct {
 	Brand          string  `json:"brand,omitempty"`
 	Transport      string  `json:"transport,omitempty"`
 	MaxConnections int     `json:"max_connections,omitempty"`
+	Note           string  `json:"-"` // what is left to do, for the comments before the list
 }
 
 // YAML returns the text of the configuration. A text of any kind in it stays the value of its own key.
 func (d Draft) YAML() ([]byte, error) {
 	var out bytes.Buffer
 	for _, line := range d.Head {
-		out.WriteString("# " + line + "\n")
+		out.WriteString(comment(line))
+	}
+	for _, c := range d.Cameras {
+		if c.Note != "" {
+			out.WriteString(comment(c.ID + ": " + c.Note))
+		}
 	}
 	if len(d.Cameras) == 0 && d.Items {
 		return out.Bytes(), nil
@@ -57,6 +65,19 @@ func (d Draft) YAML() ([]byte, error) {
 	}
 	out.Write(body)
 	return out.Bytes(), nil
+}
+
+// comment is a comment of one line, whatever the text is: what is not printable, line breaks of every kind among it, is escaped.
+func comment(text string) string {
+	var out strings.Builder
+	for _, r := range strings.ToValidUTF8(text, "?") {
+		if strconv.IsPrint(r) {
+			out.WriteRune(r)
+		} else {
+			out.WriteString(strings.Trim(strconv.QuoteRune(r), "'"))
+		}
+	}
+	return "# " + out.String() + "\n"
 }
 
 // URLOf returns the URL of a camera, without a log-in.

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/camwarden/camwarden/pkg/brand"
 	"github.com/camwarden/camwarden/pkg/camera"
 	"github.com/camwarden/camwarden/pkg/config"
 	"github.com/camwarden/camwarden/pkg/onvif"
@@ -90,6 +91,15 @@ func (d Device) draft(inherit bool, password camera.Secret) []config.DraftCamera
 			sources = append(sources, s.Source)
 		}
 	}
+	hidden := slices.ContainsFunc(d.Streams, func(s Stream) bool { return s.hidden })
+	switch b, _ := brand.Get(d.Brand); {
+	case len(sources) > 0 && hidden:
+		base.Note = "it has another stream, whose path holds a log-in: set that path by hand"
+	case hidden:
+		base.Note = "its path holds a log-in: set path by hand"
+	case len(sources) == 0 && b.Path(false, 1) == "": // of the brands that it knows, the configuration knows the path
+		base.Note = "its path is not known: set path by hand"
+	}
 	if len(sources) == 0 {
 		return []config.DraftCamera{base}
 	}
@@ -97,6 +107,7 @@ func (d Device) draft(inherit bool, password camera.Secret) []config.DraftCamera
 	for i, source := range sources {
 		c := base
 		if i > 0 {
+			c.Note = ""
 			c.ID = fmt.Sprintf("%s-%d", base.ID, i+1)
 		}
 		d.streams(&c, source)

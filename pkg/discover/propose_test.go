@@ -90,6 +90,32 @@ func TestDraft_sourcesAndStreams(t *testing.T) {
 	}
 }
 
+// What the draft cannot say, it says that it does not: a path that holds a log-in is shown nowhere.
+func TestDraft_pathByHand(t *testing.T) {
+	t.Parallel()
+	hidden := Stream{Path: "/live?user=viewer&password=***", Port: 554, Scheme: "rtsp", Source: "1", hidden: true}
+	whole := Stream{Path: "/101", Port: 554, Scheme: "rtsp", Source: "2"}
+	for _, tt := range []struct {
+		brand   string
+		streams []Stream
+		want    string
+	}{
+		{"", []Stream{hidden}, "# cam-5: its path holds a log-in: set path by hand\ncameras:\n"},
+		{"hikvision", []Stream{hidden}, "# hikvision-5: its path holds a log-in: set path by hand\ncameras:\n"},
+		{"", []Stream{hidden, whole}, "# cam-5: it has another stream, whose path holds a log-in: set that path by hand\ncameras:\n"},
+		{"", nil, "# cam-5: its path is not known: set path by hand\ncameras:\n"},
+		{"hikvision", nil, "cameras:\n"}, // the configuration knows it
+		{"", []Stream{whole}, "cameras:\n"},
+	} {
+		r := &run{report: Report{Devices: []Device{{Address: "127.0.0.5", Brand: tt.brand, Ports: []Port{{554, "rtsp"}}, Streams: tt.streams}}}}
+		r.name()
+		text, err := config.Draft{Cameras: r.report.Draft(true, camera.Secret{})}.YAML()
+		if err != nil || !strings.HasPrefix(string(text), tt.want) {
+			t.Errorf("%q with %v, %v:\n%s", tt.brand, tt.streams, err, text)
+		}
+	}
+}
+
 func TestAnnouncement_ofAnotherHost(t *testing.T) {
 	t.Parallel()
 	from := netip.MustParseAddr("127.0.0.5")
