@@ -4,6 +4,7 @@ package discover
 import (
 	"cmp"
 	"context"
+	"errors"
 	"net/netip"
 	"slices"
 	"sync"
@@ -118,7 +119,6 @@ func Run(ctx context.Context, plan Plan) Report {
 		go func() { defer close(r.heard); r.listen(ctx, plan.Addresses) }()
 	}
 	addresses := r.addresses()
-	r.readSockets()
 	r.report.Addresses = len(addresses)
 	devices := make([]*Device, len(addresses))
 	work := make(chan int)
@@ -159,7 +159,7 @@ func Run(ctx context.Context, plan Plan) Report {
 type run struct {
 	plan   Plan
 	report Report
-	busy   map[netip.AddrPort]bool // where this host has connections
+	unseen sync.Once // that busy addresses could not be read is said once
 
 	heard chan struct{} // closed when no more announcements are waited for
 
@@ -190,17 +190,23 @@ func (r *run) addresses() []netip.Addr {
 	return slices.Compact(all)
 }
 
-// readSockets notes which addresses this host is connected to: a look at those needs a slot.
-func (r *run) readSockets() {
-	sockets, err := r.plan.Slots.FS.Standing(r.plan.Ports)
-	if err != nil {
-		r.blind("connections of this host", err.Error())
-		return // then every look takes one
+// readBusy reads where this host has connections, and where a camwarden of this host has a slot and may be about to connect: a look
+// there needs a slot. Both change while a discovery runs, so they are read for each address anew.
+func (r *run) readBusy() func(netip.AddrPort) bool {
+	leases, _, err := r.plan.Slots.Ledger.Read() // before the sockets: who connects in between is in one of them
+	sockets, unseen := r.plan.Slots.FS.Standing(r.plan.Ports)
+	if err = errors.Join(err, unseen); err != nil {
+		r.unseen.Do(func() { r.blind("connections of this host", err.Error()) })
+		return func(netip.AddrPort) bool { return true } // then every look takes a slot
 	}
-	r.busy = map[netip.AddrPort]bool{}
+	busy := map[netip.AddrPort]bool{}
+	for _, lease := range leases {
+		busy[proc.Plain(lease.Address)] = true
+	}
 	for _, conn := range sockets.Conns {
-		r.busy[proc.Plain(conn.Remote)] = true
+		busy[proc.Plain(conn.Remote)] = true
 	}
+	return func(at netip.AddrPort) bool { return busy[at] }
 }
 
 // known returns the cameras that the configuration has at an address.

@@ -19,9 +19,10 @@ import (
 // address looks at all ports of one address at once, and asks what answers. nil: nothing does.
 func (r *run) address(ctx context.Context, addr netip.Addr) *Device {
 	looks := make([]look, len(r.plan.Ports))
+	busy := r.readBusy()
 	var all sync.WaitGroup
 	for i, port := range r.plan.Ports {
-		all.Go(func() { looks[i] = r.look(ctx, netip.AddrPortFrom(addr, port)) })
+		all.Go(func() { looks[i] = r.look(ctx, netip.AddrPortFrom(addr, port), busy) })
 	}
 	all.Wait()
 	var open []uint16
@@ -55,11 +56,11 @@ type look struct {
 	problem    *fault.Error // why this host could not look
 }
 
-// look connects to a port and hangs up. Where this host has a connection already, or the configuration names a limit, a slot is
-// taken for that long (P3); at any other address this one connection is the only one, since a run that comes later counts it among
-// the sockets of this host.
-func (r *run) look(ctx context.Context, at netip.AddrPort) look {
-	if r.busy == nil || r.busy[at] || len(r.known(at.Addr())) > 0 {
+// look connects to a port and hangs up. Where this host has a connection or a lease, or the configuration names a limit, a slot is
+// taken for that long (P3). What is busy was read just before, so that at any other address this one connection is the only one: who
+// comes to it from now on counts it among the sockets of this host.
+func (r *run) look(ctx context.Context, at netip.AddrPort, busy func(netip.AddrPort) bool) look {
+	if busy(at) || len(r.known(at.Addr())) > 0 {
 		var seen look
 		ctx, cancel := context.WithTimeout(ctx, 2*r.plan.Timeout)
 		defer cancel()
