@@ -15,6 +15,7 @@ import (
 	"github.com/camwarden/camwarden/pkg/fault"
 	"github.com/camwarden/camwarden/pkg/httpwire"
 	"github.com/camwarden/camwarden/pkg/lockout"
+	"github.com/camwarden/camwarden/pkg/login"
 	"github.com/camwarden/camwarden/pkg/onvif"
 	"github.com/camwarden/camwarden/pkg/redact"
 	"github.com/camwarden/camwarden/pkg/rtsp"
@@ -132,7 +133,7 @@ func (q *questions) web(ctx context.Context, port uint16, tls bool) string {
 }
 
 func (q *questions) webAt(ctx context.Context, port uint16, tls bool, path string) string {
-	target := onvif.Target{Address: netip.AddrPortFrom(q.addr, port), TLS: tls, Path: path}
+	target := onvif.Target{Address: netip.AddrPortFrom(q.addr, port), TLS: tls, Path: path, Known: q.d.Known}
 	if q.login != nil && q.d.ONVIF == nil {
 		target.Username, target.Password, target.LogIn = q.login.Username, q.login.Password, true
 	}
@@ -318,14 +319,18 @@ func (q *questions) rtsp(ctx context.Context, port uint16) string {
 }
 
 // describe asks DESCRIBE within a slot.
-func (q *questions) describe(ctx context.Context, port uint16, path string, login *LogIn) (rtsp.Info, *fault.Error) {
+func (q *questions) describe(ctx context.Context, port uint16, path string, as *LogIn) (rtsp.Info, *fault.Error) {
 	c := q.camera(netip.AddrPortFrom(q.addr, port))
 	c.Path, c.Username, c.Scheme = path, "", "rtsp"
 	password := ""
-	if login != nil {
-		c.Username, password = login.Username, login.Password
+	if as != nil {
+		c.Username, password = as.Username, as.Password
 	}
-	return capture.Ask(ctx, q.plan.Slots, c, password, q.plan.LogIns, 2*q.plan.Timeout)
+	var schemes []string // RTSP is in clear here, and so would Basic be: it goes to what the configuration names alone
+	if !q.d.Known {
+		schemes = []string{login.Digest}
+	}
+	return capture.Ask(ctx, q.plan.Slots, c, password, q.plan.LogIns, 2*q.plan.Timeout, schemes...)
 }
 
 // tryPaths asks with the log-in for the paths that the brand is known to have, until one is there or the log-in is refused.
@@ -341,7 +346,7 @@ func (q *questions) tryPaths(ctx context.Context, port uint16) {
 			q.d.LogIn, q.d.login = string(onvif.Accepted), *q.login
 			q.addStream(info, port, path)
 			return
-		case err.Class == fault.Auth:
+		case err.Class == fault.Auth && errors.Is(err, login.ErrRefused):
 			q.refuse(netip.AddrPortFrom(q.addr, port))
 			return
 		case err.Class != fault.NotFound:
@@ -392,7 +397,8 @@ func (q *questions) finish() {
 			d.Error = p
 			return
 		case d.Error != nil:
-		case d.ONVIF != nil || !q.spoke || p.Class == fault.NotFound && q.guess == nil:
+		case p.Class == fault.NotFound && (d.ONVIF != nil || q.guess != nil || len(d.Streams) > 0): // one port has it not, another has
+		case d.ONVIF != nil || !q.spoke || p.Class == fault.NotFound:
 			d.Error = p
 		}
 	}

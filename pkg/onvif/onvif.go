@@ -24,6 +24,7 @@ type Target struct {
 	Path               string // of the device service; "/onvif/device_service" when empty
 	Username, Password string
 	LogIn              bool // the user name and password may be sent
+	Known              bool // the user named it: Basic may go there over TLS, else only where a call without a log-in was answered
 	Agent              string
 
 	// Gone, if not nil, sees to it that a connection of ours, which was just closed, is gone before another one is dialled.

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"net/netip"
 	"runtime"
 	"strings"
@@ -132,6 +133,52 @@ func TestAsk_wrongPasswordOnce(t *testing.T) {
 		o.Close()
 		if c := o.Counts(); !errors.Is(err, onvif.ErrRefused) || d.LogIn != onvif.Refused || c.Refused != 1 || c.Clear > 0 {
 			t.Errorf("%q: %v, %s, %+v", quirk, err, d.LogIn, c)
+		}
+	}
+}
+
+// Basic is the password itself, and TLS with any certificate hides it from everybody but the server. So a server that is neither named
+// by the user nor has shown to be ONVIF is not told it.
+func TestAsk_basicOverTLS(t *testing.T) {
+	t.Parallel()
+	const envelope = `<s:Envelope xmlns:s="http://www.w3.org/2003/05/soap-envelope"><s:Body>%s</s:Body></s:Envelope>`
+	for _, tt := range []struct {
+		name               string
+		camera, known, nas bool
+		offer              string
+		told               string
+	}{
+		{name: "a stranger", offer: `Basic realm="NAS"`},
+		{name: "a stranger that speaks SOAP", offer: `Basic realm="NAS"`, nas: true},
+		{name: "a stranger that knows digest", offer: `Digest realm="NAS", nonce="1", qop="auth", Basic realm="NAS"`, told: "Digest"},
+		{name: "a camera", offer: `Basic realm="camera"`, camera: true, told: "Basic"},
+		{name: "a named one", offer: `Basic realm="NAS"`, known: true, told: "Basic"},
+	} {
+		var told atomic.Pointer[string]
+		server := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			body, _ := io.ReadAll(r.Body)
+			if given, _, _ := strings.Cut(r.Header.Get("Authorization"), " "); given != "" {
+				told.Store(&given)
+			}
+			if tt.camera && strings.Contains(string(body), "GetSystemDateAndTime") {
+				fmt.Fprintf(w, envelope, "<R><UTCDateTime><Time><Hour>1</Hour></Time><Date><Year>2026</Year></Date></UTCDateTime></R>")
+				return
+			}
+			w.Header().Set("WWW-Authenticate", tt.offer)
+			w.WriteHeader(http.StatusUnauthorized)
+			if tt.nas {
+				fmt.Fprintf(w, envelope, "<x/>")
+			}
+		}))
+		at := netip.MustParseAddrPort(server.Listener.Addr().String())
+		_, err := onvif.Ask(t.Context(), onvif.Target{Address: at, TLS: true, Known: tt.known, Username: user, Password: password, LogIn: true}, onvif.Limits{Step: 2 * time.Second, Whole: 5 * time.Second})
+		server.Close()
+		got := ""
+		if said := told.Load(); said != nil {
+			got = *said
+		}
+		if got != tt.told || err == nil {
+			t.Errorf("%s was told %q, want %q: %v", tt.name, got, tt.told, err)
 		}
 	}
 }

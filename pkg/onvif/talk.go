@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -57,6 +58,7 @@ type talk struct {
 
 	method   method
 	login    *login.Login
+	proven   bool          // it answered an ONVIF call without a log-in
 	accepted bool          // the device took the log-in
 	refused  bool          // it did not: nothing more is sent
 	wanted   bool          // it wanted one that was not to be sent
@@ -106,22 +108,23 @@ func (t *talk) call(path string, r request) (*element, error) {
 		if !answer.denied() {
 			proves := answer.fault == nil && answer.status < http.StatusMultipleChoices && (t.method == byDigest || t.method == byToken && !r.open)
 			t.accepted = t.accepted || proves
+			t.proven = t.proven || t.method == noLogIn && answer.isONVIF()
 			return answer.result(r)
 		}
-		next := login.New(answer.offers, t.target.Username, t.target.Password)
+		next := login.NewOf(t.schemes(), answer.offers, t.target.Username, t.target.Password)
 		if t.method == byDigest && !renewed && next != nil && (next.Stale() || t.accepted) {
 			t.once = t.once || !next.Stale() // it takes each nonce once, and does not say so
 			t.login, renewed = next, true
 			continue
 		}
-		if err := t.logIn(path, r, answer, next); err != nil {
+		if err := t.logIn(r, answer, next); err != nil {
 			return nil, err
 		}
 	}
 }
 
 // logIn chooses how to log in after an answer that wants it; the error says why that is not done.
-func (t *talk) logIn(path string, r request, denial answer, next *login.Login) error {
+func (t *talk) logIn(r request, denial answer, next *login.Login) error {
 	switch {
 	case t.method != noLogIn && t.accepted:
 		return denial.because(r) // the log-in is right, the user may not do this
@@ -133,7 +136,7 @@ func (t *talk) logIn(path string, r request, denial answer, next *login.Login) e
 	case !t.target.LogIn || t.target.Username == "":
 		t.wanted = true
 		return ErrWanted
-	case next != nil && t.safe(next, path):
+	case next != nil:
 		t.login, t.method = next, byDigest
 	case r.open: // a token has the time in it, and whatever is answered without one is not worth a refusal
 		return denial.because(r)
@@ -143,9 +146,13 @@ func (t *talk) logIn(path string, r request, denial answer, next *login.Login) e
 	return nil
 }
 
-// safe reports whether an answer to a challenge would not give the password away: Basic goes over TLS alone.
-func (t *talk) safe(l *login.Login, path string) bool {
-	return t.target.TLS || !strings.HasPrefix(l.Authorization(http.MethodPost, path), "Basic")
+// schemes are those of the challenges that may be answered. Basic gives the server the password itself: it goes over TLS alone, whose
+// certificate proves nothing here, and so only to an address that the user named or a service that has shown to be ONVIF.
+func (t *talk) schemes() []string {
+	if t.target.TLS && (t.target.Known || t.proven) {
+		return []string{login.Digest, login.Basic}
+	}
+	return []string{login.Digest}
 }
 
 // answer is what came back.
@@ -160,6 +167,14 @@ type answer struct {
 // denied reports whether the device wants another log-in, or one at all.
 func (a answer) denied() bool {
 	return a.status == http.StatusUnauthorized || a.fault != nil && a.fault.denied()
+}
+
+// isONVIF reports whether this is a result of one of the calls that ONVIF lets everybody make.
+func (a answer) isONVIF() bool {
+	if a.fault != nil || a.unread != nil || a.status >= http.StatusMultipleChoices {
+		return false
+	}
+	return slices.ContainsFunc([]string{"Date", "Service", "XAddr", "Profiles", "Manufacturer"}, func(name string) bool { return a.envelope.find(name) != nil })
 }
 
 // because is what to say of an answer that is no result.

@@ -32,6 +32,7 @@ type Target struct {
 	Host               string         // as the user wrote it: the name in the certificate of rtsps
 	Path               string         // with leading slash and query, without user-info
 	Username, Password string
+	Schemes            []string               // of challenges that may be answered, as of package login; nil: Digest and Basic
 	Transport          camera.Transport       // TCP when empty; Auto is TCP, and UDP where the camera refuses that (461)
 	Codecs             []depacketize.Codec    // of use to the caller; none named: all. A camera without any of them is left before SETUP
 	KeyFrameRequest    camera.KeyFrameRequest // whether a key frame is asked for; AutoRequest when empty

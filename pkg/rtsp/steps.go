@@ -321,7 +321,7 @@ func (t *talk) renews(answer *answer) bool {
 	if answer.status != http.StatusUnauthorized || t.login == nil {
 		return false
 	}
-	next := login.New(answer.header["www-authenticate"], t.target.Username, t.target.Password)
+	next := login.NewOf(t.schemes(), answer.header["www-authenticate"], t.target.Username, t.target.Password)
 	if next == nil || !next.Stale() {
 		return false
 	}

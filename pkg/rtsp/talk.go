@@ -179,6 +179,13 @@ type forsaken struct {
 	cseq   int
 }
 
+func (t *talk) schemes() []string {
+	if t.target.Schemes == nil {
+		return []string{login.Digest, login.Basic}
+	}
+	return t.target.Schemes
+}
+
 // mostStale is how often one request is repeated with a new nonce because the camera calls the last one too old.
 const mostStale = 1
 
@@ -200,7 +207,7 @@ func (t *talk) askUntil(step fault.Step, deadline time.Time, method method, url 
 		}
 		challenges := answer.header["www-authenticate"]
 		t.realm = cmp.Or(t.realm, login.Realm(challenges))
-		next := login.New(challenges, t.target.Username, t.target.Password)
+		next := login.NewOf(t.schemes(), challenges, t.target.Username, t.target.Password)
 		switch {
 		case method == methodOptions && len(challenges) == 0:
 			return answer, nil // whether it wants a log-in, and how, the next answer says
