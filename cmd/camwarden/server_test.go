@@ -100,10 +100,11 @@ func TestDoctor_forwarderIsACamera(t *testing.T) {
 			tunnel := s.startWith(func(cmd *exec.Cmd) { cmd.Path = s.path("bin", "socat"); cmd.Args[0] = "socat" },
 				"camwarden", near.String(), s.subnet.Camera("far").Address().String())
 			eventually(t, func() error {
-				if _, found, err := proc.Default().Listening(near); err != nil || !found {
-					return fmt.Errorf("nobody listens at %s: %v", near, err)
+				_, found, err := proc.Default().Listening(near)
+				if err == nil && !found {
+					err = fmt.Errorf("nobody listens at %s", near)
 				}
-				return nil
+				return err
 			})
 			url := fmt.Sprintf("rtsp://%s%s", near, s.subnet.Camera("far").Config().Path)
 			for range 2 {

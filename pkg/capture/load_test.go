@@ -124,7 +124,7 @@ func TestARoomThatIsNotUsedIsGivenToOthers(t *testing.T) {
 	chain := Chain{sources: []Source{source}}
 	room := chain.Room(t.Context())
 	for began := time.Now(); len(source.loading) > 0; time.Sleep(time.Millisecond) {
-		if time.Since(began) > 10*unusedLimit {
+		if time.Since(began) > 20*time.Second { // the slot may come free only in a minute
 			t.Fatal("it is kept")
 		}
 	}
