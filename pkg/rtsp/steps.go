@@ -310,7 +310,9 @@ func (t *talk) goodbye() {
 	if err != nil {
 		// A camera that hangs up in order has read what we sent: with TEARDOWN still unread its kernel would reset.
 		t.session.TornDown = t.wire.hungUp()
-		t.session.Told = t.receiver.KeyFrame() != nil && isTimeout(err) && t.wire.acknowledged()
+		// More bytes than we read say as little as none: what counts is that its kernel has TEARDOWN.
+		said := isTimeout(err) || errors.Is(err, errFlood)
+		t.session.Told = t.receiver.KeyFrame() != nil && said && t.wire.acknowledged()
 		return
 	}
 	t.session.TornDown = answer.status >= 200 && answer.status < 300 || answer.status == statusSessionNotFound
