@@ -375,18 +375,22 @@ func (doc discovered) page(p *page) {
 	}
 }
 
-// verify takes a still of each camera that was found and whose stream is known, as snapshot does.
+// verify takes a still of each camera that was found and whose stream is known, by our own clients.
 func (c *cli) verify(ctx context.Context, set settings, f discoverFlags, doc *discovered, report discover.Report) error {
 	var cameras []camera.Camera
 	for i := range report.Devices {
 		if cam, ok := report.Devices[i].Target(set.config.Inventory.Defaults); ok {
+			// No password in clear to what is not known to be a camera. ffmpeg would answer any challenge by itself.
+			if !report.Devices[i].Known {
+				cam.DigestOnly, cam.SnapshotAuth = true, camera.AuthDigest
+			}
 			cameras = append(cameras, cam)
 		}
 	}
 	if len(cameras) == 0 {
 		return nil
 	}
-	stills, _, err := c.visit(ctx, set, visitFlags{jobs: "8", timeout: 5 * f.timeout}, round.Plan{
+	stills, _, err := c.visit(ctx, set, visitFlags{jobs: "8", timeout: 5 * f.timeout, sources: []string{"http", "rtsp"}}, round.Plan{
 		Schema: round.SnapshotSchema, Selection: camera.Selection{Cameras: cameras}, Keeper: unkept{},
 	})
 	if err != nil {

@@ -72,6 +72,7 @@ type Camera struct {
 
 	Transport       Transport
 	KeyFrameRequest KeyFrameRequest
+	DigestOnly      bool // over RTSP only a digest is answered: whether this is a camera at all is not known
 	MaxConnections  int  // that the address allows, all clients together
 	Reserve         int  // of these, how many are never ours
 	LimitAssumed    bool // nobody said what the limit is

@@ -11,6 +11,7 @@ import (
 	"github.com/camwarden/camwarden/pkg/fault"
 	"github.com/camwarden/camwarden/pkg/ffmpeg"
 	"github.com/camwarden/camwarden/pkg/ledger"
+	"github.com/camwarden/camwarden/pkg/login"
 	"github.com/camwarden/camwarden/pkg/proc"
 	"github.com/camwarden/camwarden/pkg/rtsp"
 	"github.com/camwarden/camwarden/pkg/slot"
@@ -113,7 +114,12 @@ func withStrike(problem *fault.Error, held *ledger.Held) *fault.Error {
 
 // targetOf is the camera as the RTSP client dials it.
 func targetOf(cam camera.Camera, password string) rtsp.Target {
+	var schemes []string // any
+	if cam.DigestOnly {
+		schemes = []string{login.Digest}
+	}
 	return rtsp.Target{
+		Schemes: schemes,
 		Address: cam.Address, Scheme: cam.Scheme, Host: cam.Host, Path: cam.Path,
 		Username: cam.Username, Password: password, Transport: cam.Transport, KeyFrameRequest: cam.KeyFrameRequest,
 	}
