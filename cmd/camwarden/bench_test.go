@@ -221,8 +221,7 @@ func memoryOfManyCameras(t *testing.T, source string) figure {
 	first := make([]byte, 1)
 	_, err = reader.Read(first)
 	check(t, err)
-	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", cmd.Process.Pid))
-	check(t, err)
+	kibibytes := peakMemory(cmd.Process.Pid)
 	var doc report
 	check(t, json.NewDecoder(io.MultiReader(bytes.NewReader(first), reader)).Decode(&doc))
 	check(t, cmd.Wait())
@@ -230,14 +229,7 @@ func memoryOfManyCameras(t *testing.T, source string) figure {
 	if doc.Summary.OK != cameras {
 		t.Errorf("%+v", doc.Summary)
 	}
-	var kilobytes float64
-	for line := range strings.Lines(string(status)) {
-		if value, found := strings.CutPrefix(line, "VmHWM:"); found {
-			_, err = fmt.Sscan(value, &kilobytes)
-			check(t, err)
-		}
-	}
-	mebibytes := kilobytes / 1024
+	mebibytes := float64(kibibytes) / 1024
 	return figure{
 		fmt.Sprintf("own memory of a round of %d healthy cameras, children not counted, source %s", cameras, source), fmt.Sprintf("%.1f MiB", mebibytes),
 		fmt.Sprintf("at most %d MiB", most), mebibytes > 0 && mebibytes <= most,

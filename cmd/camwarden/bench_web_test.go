@@ -190,18 +190,10 @@ func documentAndMemory(t *testing.T, cmd *exec.Cmd) (measured, float64) {
 	first := make([]byte, 1)
 	_, err = reader.Read(first)
 	check(t, err)
-	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", cmd.Process.Pid))
-	check(t, err)
+	kibibytes := peakMemory(cmd.Process.Pid)
 	var m measured
 	check(t, json.NewDecoder(io.MultiReader(bytes.NewReader(first), reader)).Decode(&m.report))
 	_ = cmd.Wait() // its code is 1 when a camera fails; the document tells more
 	m.wall, m.cpu = time.Since(began), cmd.ProcessState.UserTime()+cmd.ProcessState.SystemTime()
-	var kilobytes float64
-	for line := range strings.Lines(string(status)) {
-		if value, found := strings.CutPrefix(line, "VmHWM:"); found {
-			_, err = fmt.Sscan(value, &kilobytes)
-			check(t, err)
-		}
-	}
-	return m, kilobytes / 1024
+	return m, float64(kibibytes) / 1024
 }
